@@ -1,0 +1,62 @@
+use bytes::Bytes;
+
+use crate::{EventId, Payload, Timestamp, Topic, json::write_string};
+
+/// One event: what happened, when, and under which topic it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its one id, from the publisher to the receiver.
+    pub id: EventId,
+    /// The subject it was published on.
+    pub topic: Topic,
+    /// Its `type`; may be empty.
+    pub kind: String,
+    /// When it happened, as the publisher wrote it.
+    pub ts: Timestamp,
+    /// What happened.
+    pub payload: Payload,
+}
+
+impl Event {
+    /// A new event with a random id, happening now.
+    pub fn new(topic: Topic, kind: impl Into<String>, payload: Payload) -> Self {
+        Self {
+            id: EventId::random(),
+            topic,
+            kind: kind.into(),
+            ts: Timestamp::now(),
+            payload,
+        }
+    }
+
+    /// The body a receiver gets, and the bytes that are signed: canonical JSON with `ts` as
+    /// ISO-8601.
+    pub fn body(&self) -> Bytes {
+        let mut ts = Vec::new();
+        write_string(&self.ts.iso(), &mut ts);
+        self.write(&ts)
+    }
+
+    /// The envelope that travels on the bus: canonical JSON with `ts` as it came.
+    pub fn envelope(&self) -> Bytes {
+        self.write(self.ts.json().as_bytes())
+    }
+
+    /// The six keys are in sorted order already.
+    fn write(&self, ts: &[u8]) -> Bytes {
+        let payload = self.payload.as_str();
+        let mut out = Vec::with_capacity(payload.len() + 256);
+        out.extend_from_slice(b"{\"id\":");
+        write_string(self.id.as_str(), &mut out);
+        out.extend_from_slice(b",\"payload\":");
+        out.extend_from_slice(payload.as_bytes());
+        out.extend_from_slice(b",\"topic\":");
+        write_string(self.topic.as_str(), &mut out);
+        out.extend_from_slice(b",\"ts\":");
+        out.extend_from_slice(ts);
+        out.extend_from_slice(b",\"type\":");
+        write_string(&self.kind, &mut out);
+        out.extend_from_slice(b",\"v\":1}");
+        out.into()
+    }
+}
