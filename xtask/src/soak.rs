@@ -1,0 +1,44 @@
+//! `cargo xtask soak`: what takes too long for every change.
+//!
+//! Each crate's tests alone, because in the whole workspace a crate may borrow a feature that only
+//! a sibling asked for; then all tests with `DECNET_SOAK=1`, under which those that ask
+//! `webhook_testkit::soak()` run for longer, more often and with more load.
+
+use anyhow::bail;
+
+use crate::{cargo::cargo, preflight, steps::Steps, tidy::facts};
+
+pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
+    let (mut release, mut alone, mut long) = (false, true, true);
+    for flag in flags {
+        match *flag {
+            "--release" => release = true,
+            "--alone" => long = false,
+            "--long" => alone = false,
+            other => bail!("soak knows --release, --alone and --long, not {other}"),
+        }
+    }
+    preflight::check()?;
+    let profile: &[&str] = if release { &["--release"] } else { &[] };
+    let mut steps = Steps::default();
+    if alone {
+        for name in facts::workspace_crates()? {
+            steps.tests(
+                &format!("cargo test -p {name}"),
+                cargo()
+                    .args(["test", "--locked", "--no-fail-fast", "-p", &name])
+                    .args(profile),
+            );
+        }
+    }
+    if long {
+        steps.tests(
+            "cargo test, long variants",
+            cargo()
+                .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+                .args(profile)
+                .env("DECNET_SOAK", "1"),
+        );
+    }
+    steps.finish(&[])
+}

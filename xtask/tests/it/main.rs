@@ -1,0 +1,3 @@
+//! The program itself, run on workspaces made for it.
+
+mod tidy;
