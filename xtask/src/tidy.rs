@@ -5,9 +5,9 @@
 //! here, not to a document.
 
 mod arrows;
+mod dependencies;
 pub(crate) mod facts;
 mod layout;
-mod lock;
 mod manifests;
 mod sources;
 
@@ -48,8 +48,8 @@ const RULES: &[(&str, Rule)] = &[
     ("one binary", arrows::one_binary),
     ("lints inherited", manifests::lints),
     ("versions in one place", manifests::versions),
-    ("one version of each dependency", lock::duplicates),
-    ("one TLS stack, one registry", lock::sources),
+    ("one version of each dependency", dependencies::duplicates),
+    ("one TLS stack, one registry", dependencies::sources),
     ("no mod.rs", layout::no_mod_rs),
     ("short files", layout::short_files),
     ("units and documents", layout::required_files),
@@ -73,7 +73,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let facts = Facts::gather(root)?;
     for note in layout::long_files(&facts)
         .into_iter()
-        .chain(lock::stale_allowances(&facts))
+        .chain(dependencies::stale_allowances(&facts))
     {
         println!("  note: {note}");
     }

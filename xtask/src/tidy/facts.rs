@@ -21,8 +21,10 @@ pub(crate) struct Facts {
     pub(crate) crates: Vec<Crate>,
     /// Package name → names of its normal and build dependencies, as resolved for this machine.
     pub(crate) tree: BTreeMap<String, BTreeSet<String>>,
-    /// Every package of Cargo.lock.
+    /// Every package of Cargo.lock, also those that no build of this workspace compiles.
     pub(crate) locked: Vec<Locked>,
+    /// Name → versions of what is compiled into the crates on this machine.
+    pub(crate) built: BTreeMap<String, BTreeSet<String>>,
     /// Every tracked text file, its path relative to the root with `/`.
     pub(crate) files: Vec<File>,
 }
@@ -44,7 +46,6 @@ pub(crate) struct Dependency {
 #[derive(Debug)]
 pub(crate) struct Locked {
     pub(crate) name: String,
-    pub(crate) version: String,
     /// None for the workspace's own.
     pub(crate) source: Option<String>,
 }
@@ -63,6 +64,7 @@ impl Facts {
             crates: crates(&metadata),
             tree: tree(&metadata),
             locked: locked(&lock),
+            built: built(&cargo_tree(root)?),
             files: files(root)?,
         })
     }
@@ -176,11 +178,45 @@ pub(super) fn locked(lock: &str) -> Vec<Locked> {
             };
             Some(Locked {
                 name: field("name")?,
-                version: field("version")?,
                 source: field("source"),
             })
         })
         .collect()
+}
+
+fn cargo_tree(root: &Path) -> anyhow::Result<String> {
+    let output = cargo()
+        .current_dir(root)
+        .args([
+            "tree",
+            "--workspace",
+            "--locked",
+            "--edges",
+            "no-dev",
+            "--prefix",
+            "none",
+        ])
+        .output()
+        .context("cannot start cargo tree")?;
+    ensure!(
+        output.status.success(),
+        "cargo tree: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Reads lines like `syn v2.0.1 (proc-macro) (*)`.
+fn built(tree: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut built = BTreeMap::<String, BTreeSet<String>>::new();
+    for line in tree.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            let version = version.trim_start_matches('v').to_owned();
+            built.entry(name.to_owned()).or_default().insert(version);
+        }
+    }
+    built
 }
 
 fn files(root: &Path) -> anyhow::Result<Vec<File>> {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{crates, locked, tree};
+use super::{built, crates, locked, tree};
 
 #[test]
 fn reads_crates_and_their_normal_tree_from_metadata() {
@@ -41,7 +41,15 @@ fn reads_the_lock_file() {
     );
     let found: Vec<_> = found
         .iter()
-        .map(|it| (it.name.as_str(), it.version.as_str(), it.source.is_some()))
+        .map(|it| (it.name.as_str(), it.source.is_some()))
         .collect();
-    assert_eq!(found, [("a", "1.0.0", true), ("b", "0.1.0", false)]);
+    assert_eq!(found, [("a", true), ("b", false)]);
+}
+
+#[test]
+fn reads_what_is_built_from_cargo_tree() {
+    let built =
+        built("a v0.1.0 (/somewhere/a)\nsyn v2.0.1 (proc-macro)\nsyn v3.0.0\n\nsyn v2.0.1 (*)\n");
+    assert_eq!(built["syn"].iter().collect::<Vec<_>>(), ["2.0.1", "3.0.0"]);
+    assert_eq!(built.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What Cargo.lock brings in.
+//! What the dependencies bring in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,25 @@ const OTHER_TLS: &[&str] = &[
     "openssl-sys",
 ];
 
-/// Crates that are there in several versions, and why that cannot be helped.
-const SEVERAL_VERSIONS: &[(&str, &str)] = &[];
+/// Crates that are compiled in several versions, and why that cannot be helped.
+const SEVERAL_VERSIONS: &[(&str, &str)] = &[
+    ("base64", "0.22 of jsonwebtoken and sqlx"),
+    ("block-buffer", "of digest 0.10, see sha2"),
+    ("cpufeatures", "of sha2 0.10, see sha2"),
+    ("crypto-common", "of digest 0.10, see sha2"),
+    ("digest", "of sha2 0.10, see sha2"),
+    ("getrandom", "0.2 of ring, jsonwebtoken and backoff"),
+    ("hashbrown", "0.16 of sqlx"),
+    ("heck", "0.4 of sea-orm's derives: build time only"),
+    ("http", "0.2 of actix-web 4"),
+    ("rand", "0.8 of backoff"),
+    ("rand_core", "of rand 0.8"),
+    ("sha2", "0.10 of sqlx"),
+    (
+        "syn",
+        "half of all derives have not moved to 3: build time only",
+    ),
+];
 
 /// One version of each crate, but for those of [`SEVERAL_VERSIONS`].
 pub(super) fn duplicates(facts: &Facts) -> Vec<Finding> {
@@ -26,9 +43,9 @@ pub(super) fn duplicates(facts: &Facts) -> Vec<Finding> {
         .into_iter()
         .filter(|(name, _)| !SEVERAL_VERSIONS.iter().any(|(allowed, _)| allowed == name))
         .map(|(name, versions)| {
-            let versions: Vec<&str> = versions.into_iter().collect();
+            let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
             Finding::new(
-                "Cargo.lock",
+                "the build",
                 format!(
                     "{name} in versions {}: unite them, or give the reason in {}",
                     versions.join(", "),
@@ -49,16 +66,14 @@ pub(super) fn stale_allowances(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-fn several(facts: &Facts) -> BTreeMap<&str, BTreeSet<&str>> {
-    let mut versions = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for package in &facts.locked {
-        versions
-            .entry(&package.name)
-            .or_default()
-            .insert(&package.version);
-    }
-    versions.retain(|_, versions| versions.len() > 1);
-    versions
+fn several(facts: &Facts) -> BTreeMap<&str, &BTreeSet<String>> {
+    let several = facts
+        .built
+        .iter()
+        .filter(|(_, versions)| versions.len() > 1);
+    several
+        .map(|(name, versions)| (name.as_str(), versions))
+        .collect()
 }
 
 /// Everything comes from crates.io, and one TLS stack with it.
@@ -94,16 +109,22 @@ mod tests {
     use crate::tidy::facts::{Facts, locked};
 
     fn facts(packages: &[(&str, &str)]) -> Facts {
+        let mut facts = Facts::default();
+        for (name, version) in packages {
+            facts
+                .built
+                .entry((*name).to_owned())
+                .or_default()
+                .insert((*version).to_owned());
+        }
         let lock: String = packages
             .iter()
             .map(|(name, version)| {
                 format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{REGISTRY}\"\n\n")
             })
             .collect();
-        Facts {
-            locked: locked(&lock),
-            ..Facts::default()
-        }
+        facts.locked = locked(&lock);
+        facts
     }
 
     #[test]
