@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+use crate::EgressPolicy;
+
+/// Settings of a [`DeliveryClient`](crate::DeliveryClient).
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Bound of a whole attempt: resolve, connect, send, and read the answer with its body.
+    /// Default 10 s. [`Endpoint::timeout`](crate::Endpoint::timeout) goes before it.
+    pub attempt_timeout: Duration,
+    /// Bound of resolving, connecting and the TLS handshake together, within the attempt's.
+    /// Default 5 s.
+    pub connect_timeout: Duration,
+    /// Where requests may go: `DECNET_WEBHOOK_ALLOW_PRIVATE` and `DECNET_WEBHOOK_ALLOW_CIDRS`.
+    /// Default: public addresses alone.
+    pub egress: EgressPolicy,
+    /// `User-Agent`. Default `decnet-webhook/<version>`.
+    pub user_agent: String,
+    /// Trusted besides the platform's roots (which the usual `SSL_CERT_FILE` and `SSL_CERT_DIR`
+    /// override). Default none.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self {
+            attempt_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+            egress: EgressPolicy::default(),
+            user_agent: concat!("decnet-webhook/", env!("CARGO_PKG_VERSION")).to_owned(),
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+/// Why no client can be made of a [`DeliveryConfig`].
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Not a header value.
+    #[error("user agent {0:?} contains characters that a header cannot hold")]
+    UserAgent(String),
+    /// An extra root that is no certificate.
+    #[error("extra root certificate number {index} cannot be read")]
+    ExtraRoot {
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: rustls::Error,
+    },
+    /// No TLS version in common with the provider.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+    /// The HTTP client refused its settings.
+    #[error("HTTP client cannot be set up")]
+    Http(#[source] reqwest::Error),
+}
