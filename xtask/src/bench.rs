@@ -1,4 +1,260 @@
-//! `cargo xtask bench`.
-pub(crate) fn run(_flags: &[&str]) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+//! `cargo xtask bench`: what this machine does, measured now.
+//!
+//! Three questions, each against processes of their own: how much slower than a bare reqwest loop
+//! is the whole pipeline; how long does an event take at a moderate load; and what do bad
+//! receivers cost a good one. Sender, receiver and publisher share the machine, so requests per
+//! second are a matter of luck; CPU per delivery and ratios within one run are the stable figures.
+
+mod http;
+mod installation;
+mod peers;
+mod process;
+mod report;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, bail, ensure};
+use installation::Installation;
+use peers::{Manner, Peers, Receiver, Tally};
+use report::{IsolationRow, Report, ThroughputRow};
+
+use crate::cargo::{cargo, target_directory, workspace_root};
+
+/// How long each part goes on.
+struct Plan {
+    /// Bare loop, live and backlog runs are repeated; the median counts.
+    rounds: usize,
+    bare: Duration,
+    /// Publishing as fast as it is taken.
+    publishing: Duration,
+    paced: Duration,
+    isolation: Duration,
+}
+
+const FULL: Plan = Plan {
+    rounds: 3,
+    bare: Duration::from_secs(10),
+    publishing: Duration::from_secs(10),
+    paced: Duration::from_secs(30),
+    isolation: Duration::from_secs(60),
+};
+const QUICK: Plan = Plan {
+    rounds: 1,
+    bare: Duration::from_secs(5),
+    publishing: Duration::from_secs(5),
+    paced: Duration::from_secs(10),
+    isolation: Duration::from_secs(15),
+};
+
+/// Longest wait for what was published to arrive; what has not come by then counts as lost.
+const ARRIVAL: Duration = Duration::from_secs(60);
+/// Part of the live rate at which latency is measured: above 60 % it is noise on a shared machine.
+const PACED_LOAD: f64 = 0.2;
+/// Events a second for the healthy subscription of the isolation run.
+const ISOLATION_RATE: f64 = 200.0;
+/// Most events in one run: ten seconds at 100,000 a second, which no machine of today reaches here.
+const CAPACITY: usize = 1_000_000;
+/// Requests that the bare loop keeps in flight; the pipeline's window goes up to the same.
+const IN_FLIGHT: usize = 64;
+
+pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
+    let (mut plan, mut write) = (FULL, false);
+    for flag in flags {
+        match *flag {
+            "--quick" => plan = QUICK,
+            "--write" => write = true,
+            other => bail!("bench knows --quick and --write, not {other}"),
+        }
+    }
+    ensure!(
+        cfg!(target_os = "linux"),
+        "bench reads CPU time and memory from /proc: Linux only"
+    );
+    let bench = Bench::build(plan)?;
+    let mut report = Report::new();
+    bench.throughput(&mut report)?;
+    bench.isolation(&mut report)?;
+    println!("\n{report}");
+    if write {
+        let path = workspace_root().join("docs/benchmarks.md");
+        fs::write(&path, report.page()).with_context(|| format!("cannot write {path:?}"))?;
+        println!("written to docs/benchmarks.md");
+    }
+    Ok(())
+}
+
+struct Bench {
+    plan: Plan,
+    decnet: PathBuf,
+    peers: Peers,
+    /// On the disk that holds the build, not on a tmpfs: commits must cost what they cost.
+    scratch: PathBuf,
+}
+
+impl Bench {
+    fn build(plan: Plan) -> anyhow::Result<Self> {
+        println!("==> building decnet and the bench programs (release)");
+        for target in [
+            ["-p", "decnet-cli", "--bin", "decnet"],
+            ["-p", "webhook-testkit", "--example", "bench"],
+        ] {
+            let status = cargo()
+                .args(["build", "--release", "--locked"])
+                .args(target)
+                .status()?;
+            ensure!(status.success(), "the build failed");
+        }
+        let target = target_directory()?;
+        Ok(Self {
+            plan,
+            decnet: target.join("release/decnet"),
+            peers: Peers {
+                program: target.join("release/examples/bench"),
+            },
+            scratch: target.join("bench"),
+        })
+    }
+
+    fn install(&self) -> anyhow::Result<Installation> {
+        Installation::new(&self.decnet, &self.scratch)
+    }
+
+    fn throughput(&self, report: &mut Report) -> anyhow::Result<()> {
+        let mut receiver = self.peers.receiver(Manner::Prompt, CAPACITY)?;
+        let mut live_rate = 0.0_f64;
+        for round in 1..=self.plan.rounds {
+            println!("==> round {round} of {}: bare loop", self.plan.rounds);
+            report.throughput.push(self.bare(&mut receiver)?);
+
+            let mut decnet = self.install()?;
+            decnet.start_api()?;
+            decnet.subscribe("bench", &receiver.url(), receiver.secret())?;
+            decnet.start_worker()?;
+            println!("==> round {round}: pipeline, publishing at once");
+            let live = self.live(&mut decnet, &mut receiver)?;
+            live_rate = live_rate.max(live.rate);
+            report.throughput.push(live);
+            println!("==> round {round}: pipeline, from a backlog");
+            report
+                .throughput
+                .push(self.backlog(&mut decnet, &mut receiver)?);
+        }
+        let rate = live_rate * PACED_LOAD;
+        println!("==> pipeline, paced at {rate:.0}/s");
+        let mut decnet = self.install()?;
+        decnet.start_api()?;
+        decnet.subscribe("bench", &receiver.url(), receiver.secret())?;
+        decnet.start_worker()?;
+        report
+            .throughput
+            .push(self.paced(&mut decnet, &mut receiver, rate)?);
+        Ok(())
+    }
+
+    fn bare(&self, receiver: &mut Receiver) -> anyhow::Result<ThroughputRow> {
+        let run = receiver.begin()?;
+        let sent = self
+            .peers
+            .bare(receiver, run, self.plan.bare, IN_FLIGHT, CAPACITY)?;
+        let tally = receiver.report()?;
+        let row = ThroughputRow::new("bare reqwest loop, 64 in flight", sent.count, &tally);
+        Ok(row
+            .with_rate(sent.started_us, &tally)
+            .with_sender_cpu(sent.cpu))
+    }
+
+    fn live(
+        &self,
+        decnet: &mut Installation,
+        receiver: &mut Receiver,
+    ) -> anyhow::Result<ThroughputRow> {
+        let run = receiver.begin()?;
+        let (worker, api) = (decnet.worker_cpu()?, decnet.api_cpu()?);
+        let sent = self
+            .peers
+            .publish(decnet, run, CAPACITY, 0.0, self.plan.publishing)?;
+        let tally = receiver.wait(sent.count, ARRIVAL)?;
+        let row = ThroughputRow::new("pipeline, published meanwhile", sent.count, &tally)
+            .with_rate(sent.started_us, &tally)
+            .with_sender_cpu(decnet.worker_cpu()? - worker)
+            .with_api_cpu(decnet.api_cpu()? - api);
+        Ok(row)
+    }
+
+    fn backlog(
+        &self,
+        decnet: &mut Installation,
+        receiver: &mut Receiver,
+    ) -> anyhow::Result<ThroughputRow> {
+        decnet.stop_worker()?;
+        let run = receiver.begin()?;
+        let sent = self
+            .peers
+            .publish(decnet, run, CAPACITY, 0.0, self.plan.publishing)?;
+        decnet.start_worker()?;
+        let tally = receiver.wait(sent.count, ARRIVAL)?;
+        let row = ThroughputRow::new("pipeline, from a backlog", sent.count, &tally)
+            .with_rate(tally.first_us, &tally)
+            .with_sender_cpu(decnet.worker_cpu()?);
+        Ok(row)
+    }
+
+    fn paced(
+        &self,
+        decnet: &mut Installation,
+        receiver: &mut Receiver,
+        rate: f64,
+    ) -> anyhow::Result<ThroughputRow> {
+        // Connections are open and caches warm before anything is timed.
+        let warm_up = receiver.begin()?;
+        let sent = self
+            .peers
+            .publish(decnet, warm_up, CAPACITY, rate, Duration::from_secs(1))?;
+        receiver.wait(sent.count, ARRIVAL)?;
+
+        let run = receiver.begin()?;
+        let (worker, api) = (decnet.worker_cpu()?, decnet.api_cpu()?);
+        let sent = self
+            .peers
+            .publish(decnet, run, CAPACITY, rate, self.plan.paced)?;
+        let tally = receiver.wait(sent.count, ARRIVAL)?;
+        Ok(
+            ThroughputRow::new("pipeline, paced at 20 %", sent.count, &tally)
+                .with_rate(sent.started_us, &tally)
+                .with_sender_cpu(decnet.worker_cpu()? - worker)
+                .with_api_cpu(decnet.api_cpu()? - api)
+                .with_latency(&tally),
+        )
+    }
+
+    fn isolation(&self, report: &mut Report) -> anyhow::Result<()> {
+        const BAD: [Manner; 3] = [Manner::Silent, Manner::Stalls, Manner::Endless];
+        for bad in [&[][..], &BAD] {
+            println!(
+                "==> isolation: one healthy receiver beside {} bad ones",
+                bad.len()
+            );
+            let mut healthy = self.peers.receiver(Manner::Prompt, CAPACITY)?;
+            let mut decnet = self.install()?;
+            decnet.start_api()?;
+            decnet.subscribe("healthy", &healthy.url(), healthy.secret())?;
+            let mut receivers = Vec::new();
+            for manner in bad {
+                let receiver = self.peers.receiver(*manner, 1)?;
+                decnet.subscribe(manner.name(), &receiver.url(), receiver.secret())?;
+                receivers.push(receiver);
+            }
+            decnet.start_worker()?;
+            let run = healthy.begin()?;
+            let sent =
+                self.peers
+                    .publish(&decnet, run, CAPACITY, ISOLATION_RATE, self.plan.isolation)?;
+            let tally: Tally = healthy.wait(sent.count, ARRIVAL)?;
+            let peak = decnet.worker_peak_memory()?;
+            report
+                .isolation
+                .push(IsolationRow::new(bad.len(), sent.count, &tally, peak));
+        }
+        Ok(())
+    }
 }

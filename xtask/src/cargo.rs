@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use anyhow::Context;
+
 /// The workspace this program was compiled in.
 pub(crate) fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,6 +24,18 @@ pub(crate) fn cargo() -> Command {
     command.current_dir(workspace_root());
     clean_environment(&mut command);
     command
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let output = cargo()
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let directory = metadata["target_directory"]
+        .as_str()
+        .context("no target directory")?;
+    Ok(directory.into())
 }
 
 /// Takes away what must not reach a child: settings of an installed `decnet`, and what `cargo run`

@@ -1,0 +1,165 @@
+//! One `decnet` with a data directory of its own: the API and the worker as two processes.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+
+use super::{http, process::Process};
+use crate::cargo::clean_environment;
+
+/// A start takes well under a second.
+const STARTING: Duration = Duration::from_secs(20);
+
+pub(super) struct Installation {
+    program: PathBuf,
+    directory: PathBuf,
+    api_addr: SocketAddr,
+    worker_addr: SocketAddr,
+    token: String,
+    api: Option<Process>,
+    worker: Option<Process>,
+}
+
+impl Installation {
+    pub(super) fn new(program: &Path, directory: &Path) -> anyhow::Result<Self> {
+        // What an interrupted bench left.
+        let _ = fs::remove_dir_all(directory);
+        fs::create_dir_all(directory)?;
+        let mut new = Self {
+            program: program.to_owned(),
+            directory: directory.to_owned(),
+            api_addr: free_address()?,
+            worker_addr: free_address()?,
+            token: String::new(),
+            api: None,
+            worker: None,
+        };
+        let output = new
+            .command(&["token", "create", "--role", "admin"])
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "decnet token create: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        new.token = String::from_utf8(output.stdout)?.trim().to_owned();
+        Ok(new)
+    }
+
+    pub(super) fn start_api(&mut self) -> anyhow::Result<()> {
+        self.api = Some(self.start("api", self.api_addr)?);
+        Ok(())
+    }
+
+    pub(super) fn start_worker(&mut self) -> anyhow::Result<()> {
+        self.worker = Some(self.start("webhook", self.worker_addr)?);
+        Ok(())
+    }
+
+    pub(super) fn stop_worker(&mut self) -> anyhow::Result<()> {
+        self.worker
+            .take()
+            .context("no worker runs")?
+            .stop()
+            .context("decnet webhook")
+    }
+
+    /// Subscribes a receiver to everything that attackers do.
+    pub(super) fn subscribe(&self, name: &str, url: &str, secret: &str) -> anyhow::Result<()> {
+        let body = format!(
+            r#"{{"name":"{name}","url":"{url}","secret":"{secret}","topic_patterns":["attacker.>"]}}"#
+        );
+        let (status, answer) = http::request(
+            self.api_addr,
+            "POST",
+            "/api/v1/webhooks",
+            &self.token,
+            &body,
+        )?;
+        ensure!(status == 201, "cannot subscribe: {status} {answer}");
+        Ok(())
+    }
+
+    pub(super) fn api_addr(&self) -> SocketAddr {
+        self.api_addr
+    }
+
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(super) fn api_cpu(&self) -> anyhow::Result<Duration> {
+        self.api.as_ref().context("no API runs")?.cpu()
+    }
+
+    pub(super) fn worker_cpu(&self) -> anyhow::Result<Duration> {
+        self.worker.as_ref().context("no worker runs")?.cpu()
+    }
+
+    pub(super) fn worker_peak_memory(&self) -> anyhow::Result<u64> {
+        self.worker
+            .as_ref()
+            .context("no worker runs")?
+            .peak_memory()
+    }
+
+    fn start(&self, command: &str, addr: SocketAddr) -> anyhow::Result<Process> {
+        let log_path = self.directory.join(format!("{command}.log"));
+        let log = fs::File::create(&log_path)?;
+        let mut process = Process::start(
+            self.command(&[command])
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log),
+        )?;
+        let end = Instant::now() + STARTING;
+        while Instant::now() < end {
+            if matches!(http::request(addr, "GET", "/readyz", "", ""), Ok((200, _))) {
+                return Ok(process);
+            }
+            if let Err(ended) = process.ensure_running() {
+                bail!(
+                    "decnet {command}: {ended}:\n{}",
+                    fs::read_to_string(&log_path)?
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!(
+            "decnet {command} is not ready:\n{}",
+            fs::read_to_string(&log_path)?
+        )
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        clean_environment(&mut command);
+        command
+            .args(args)
+            .env("DECNET_DATA_DIR", &self.directory)
+            .env("DECNET_API_HOST", self.api_addr.ip().to_string())
+            .env("DECNET_API_PORT", self.api_addr.port().to_string())
+            .env("DECNET_METRICS_ADDR", self.worker_addr.to_string())
+            .env("DECNET_WEBHOOK_ALLOW_CIDRS", "127.0.0.1/32");
+        command
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        // The processes first: they write into the directory.
+        self.worker = None;
+        self.api = None;
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
