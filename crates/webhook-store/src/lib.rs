@@ -1,1 +1,57 @@
-//! placeholder
+//! Subscriptions, their pairs and the delivery log in a database (SQLite).
+//!
+//! Works beside DECNET in DECNET's own database: `webhook_subscriptions` keeps DECNET's columns,
+//! everything else lives in tables of this crate, keyed by the subscription's uuid. It knows no
+//! bus and no HTTP: places on the bus come in as [`Position`]s, outcomes as [`DeliveryRecord`]s.
+//!
+//! ```
+//! use webhook_model::{EndpointUrl, Secret, SubscriptionName, TopicPattern};
+//! use webhook_store::{DatabaseConfig, NewSubscription, Position, Store};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! let folder = tempfile::tempdir()?;
+//! let url = format!("sqlite://{}/decnet.db", folder.path().display());
+//! let store = Store::open(&DatabaseConfig::new(url)).await?;
+//!
+//! let new = NewSubscription {
+//!     name: SubscriptionName::parse("siem")?,
+//!     url: EndpointUrl::parse("https://siem.example/hook")?,
+//!     secret: Secret::generate(),
+//!     topic_patterns: vec![TopicPattern::parse("attacker.>")?],
+//!     enabled: true,
+//! };
+//! // Read from the bus just before: the subscription gets everything from event 7 on.
+//! let position = Position { incarnation: "journal-1".into(), next_seq: 7 };
+//! let subscription = store.create(new, &position).await?;
+//!
+//! let snapshot = store.snapshot().await?;
+//! assert_eq!(snapshot.subscriptions[0].subscription.uuid, subscription.uuid);
+//! assert_eq!(snapshot.subscriptions[0].pairs[0].start_seq, 7);
+//! # store.close().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod accounts;
+mod backend;
+mod config;
+mod connect;
+mod counts;
+mod entities;
+mod error;
+mod migrations;
+mod pairs;
+mod record;
+mod snapshot;
+mod store;
+mod subscriptions;
+mod types;
+
+pub use config::DatabaseConfig;
+pub use error::StoreError;
+pub use store::Store;
+pub use types::{
+    BadRow, Counts, DeliveryRecord, NewSubscription, Pair, Patched, Position, Snapshot,
+    SubscriptionPatch, SubscriptionView, UserRow,
+};

@@ -1,0 +1,131 @@
+//! Every difference between the databases, in one place.
+
+use sea_orm::{
+    AccessMode, DbBackend, IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    sea_query::{ColumnDef, Expr, ExprTrait, IntoColumnRef, Value},
+    sqlx,
+};
+use webhook_model::UtcTime;
+
+/// How a transaction that writes begins. SQLite takes the write lock at once: one that began by
+/// reading could not wait for it later, but fails with `SQLITE_BUSY_SNAPSHOT`.
+pub(crate) fn writing() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    }
+}
+
+/// How a transaction begins whose queries must all see one moment.
+pub(crate) fn reading(backend: DbBackend) -> TransactionOptions {
+    match backend {
+        // A deferred transaction under WAL does; it knows no isolation levels.
+        DbBackend::Sqlite => TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+            ..TransactionOptions::default()
+        },
+        _ => TransactionOptions {
+            isolation_level: Some(IsolationLevel::RepeatableRead),
+            access_mode: Some(AccessMode::ReadOnly),
+            ..TransactionOptions::default()
+        },
+    }
+}
+
+/// How many transactions of one process may write at a time.
+pub(crate) fn writers(backend: DbBackend, max_connections: u32) -> usize {
+    match backend {
+        // It has one write lock; queueing here is fair, its busy handler is not.
+        DbBackend::Sqlite => 1,
+        _ => max_connections as usize,
+    }
+}
+
+/// A column with one of DECNET's datetimes, as text.
+pub(crate) fn datetime_text(backend: DbBackend, column: impl IntoColumnRef) -> Expr {
+    let column = Expr::col(column);
+    match backend {
+        DbBackend::Sqlite => column,
+        DbBackend::MySql => column.cast_as("char"),
+        _ => column.cast_as("text"),
+    }
+}
+
+/// A value for one of DECNET's datetime columns.
+pub(crate) fn datetime(backend: DbBackend, time: Option<UtcTime>) -> Expr {
+    let text = Expr::val(Value::String(time.map(UtcTime::sql)));
+    match backend {
+        DbBackend::Postgres => text.cast_as("timestamp"),
+        _ => text,
+    }
+}
+
+/// The type of DECNET's datetime columns.
+pub(crate) fn datetime_type(backend: DbBackend, column: &mut ColumnDef) -> &mut ColumnDef {
+    match backend {
+        DbBackend::Sqlite => column.custom("DATETIME"),
+        DbBackend::MySql => column.custom("DATETIME(6)"),
+        _ => column.date_time(),
+    }
+}
+
+/// The type of a column for up to a few MiB of bytes.
+pub(crate) fn bytes_type(backend: DbBackend, column: &mut ColumnDef) -> &mut ColumnDef {
+    match backend {
+        DbBackend::MySql => column.custom("LONGBLOB"),
+        _ => column.blob(),
+    }
+}
+
+/// The type of a text column that is compared case by case, also as part of a key.
+pub(crate) fn exact_text_type(
+    backend: DbBackend,
+    column: &mut ColumnDef,
+    chars: u32,
+) -> &mut ColumnDef {
+    match backend {
+        DbBackend::MySql => column.custom(format!("VARCHAR({chars}) COLLATE utf8mb4_bin")),
+        _ => column.string_len(chars),
+    }
+}
+
+/// Whether a database error is about the data that was sent, not about the database's own state.
+/// Everything unknown is taken as the latter: waiting loses nothing, bisecting may.
+pub(crate) fn is_row_fault(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    if is_sqlite(error) {
+        const TOO_BIG: i32 = 18;
+        const CONSTRAINT: i32 = 19;
+        const MISMATCH: i32 = 20;
+        const RANGE: i32 = 25;
+        return matches!(
+            primary(&code),
+            Some(TOO_BIG | CONSTRAINT | MISMATCH | RANGE)
+        );
+    }
+    // SQLSTATE classes: data exception, integrity violation, program limit exceeded.
+    ["22", "23", "54"]
+        .iter()
+        .any(|class| code.starts_with(class))
+}
+
+/// Whether SQLite found the file locked.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: i32 = 5;
+    error.as_database_error().is_some_and(|error| {
+        is_sqlite(error) && error.code().and_then(|code| primary(&code)) == Some(BUSY)
+    })
+}
+
+fn is_sqlite(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .is_some()
+}
+
+/// The low byte of an extended result code (sqlite.org/rescode.html).
+fn primary(code: &str) -> Option<i32> {
+    code.parse::<i32>().ok().map(|code| code & 0xff)
+}

@@ -1,0 +1,92 @@
+use std::{fmt, time::Duration};
+
+/// Where the database is and how it is waited for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    /// `sqlite:///path/to/decnet.db`. From `DECNET_DATABASE_URL`.
+    pub url: String,
+    /// Most connections of this process. Default 8.
+    pub max_connections: u32,
+    /// Longest wait for a connection or for this process's turn to write. Default 10 s.
+    pub acquire_timeout: Duration,
+    /// Longest wait for another process's write to end (SQLite). Default 5 s.
+    pub busy_timeout: Duration,
+}
+
+impl DatabaseConfig {
+    /// The defaults with this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            max_connections: 8,
+            acquire_timeout: Duration::from_secs(10),
+            busy_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// The URL as logs may show it: a password is replaced by `…`.
+    pub fn shown_url(&self) -> String {
+        without_password(&self.url)
+    }
+}
+
+impl fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseConfig")
+            .field("url", &self.shown_url())
+            .field("max_connections", &self.max_connections)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("busy_timeout", &self.busy_timeout)
+            .finish()
+    }
+}
+
+/// Cuts a password out textually, so that it also works on URLs that do not parse. Query
+/// parameters go too: PostgreSQL takes `?password=`.
+fn without_password(url: &str) -> String {
+    let (url, query) = url
+        .split_once('?')
+        .map_or((url, ""), |(url, _)| (url, "?…"));
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return format!("{url}{query}");
+    };
+    match rest.rsplit_once('@') {
+        Some((userinfo, host)) => {
+            let user = userinfo.split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:…@{host}{query}")
+        }
+        None => format!("{scheme}://{rest}{query}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_never_shown() {
+        for (url, shown) in [
+            (
+                "sqlite:///var/lib/decnet/decnet.db",
+                "sqlite:///var/lib/decnet/decnet.db",
+            ),
+            (
+                "postgres://decnet:hunter2@db/decnet",
+                "postgres://decnet:…@db/decnet",
+            ),
+            (
+                "postgres://decnet:p@ss:w@db/decnet",
+                "postgres://decnet:…@db/decnet",
+            ),
+            (
+                "postgres://db/decnet?password=hunter2",
+                "postgres://db/decnet?…",
+            ),
+            ("nonsense", "nonsense"),
+        ] {
+            let config = DatabaseConfig::new(url);
+            assert_eq!(config.shown_url(), shown);
+            assert!(!format!("{config:?}").contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Opening the database. SQLite's file is made here, because SQLite itself would make it readable
+//! for everybody, and it holds secrets.
+
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    str::FromStr,
+    time::Duration,
+};
+
+use sea_orm::{
+    DatabaseConnection, DbErr, RuntimeErr, SqlxSqliteConnector,
+    sqlx::{
+        self, ConnectOptions, SqlitePool,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    },
+};
+use tokio::time::{Instant, sleep};
+
+use crate::{DatabaseConfig, StoreError, backend};
+
+/// Pause between attempts to open a file that another process is just turning to WAL.
+const OPEN_RETRY: Duration = Duration::from_millis(20);
+
+pub(crate) async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, StoreError> {
+    let misunderstood = |reason: String| StoreError::Url {
+        url: config.shown_url(),
+        reason,
+    };
+    match config.url.split_once(':') {
+        Some(("sqlite", rest)) => {
+            if rest.contains(":memory:") || rest.contains("mode=memory") {
+                let reason = "a database in memory would forget what was delivered";
+                return Err(misunderstood(reason.to_owned()));
+            }
+            let options = SqliteConnectOptions::from_str(&config.url)
+                .map_err(|error| misunderstood(error.to_string()))?;
+            sqlite(config, options).await
+        }
+        Some((scheme, _)) => Err(misunderstood(format!("this build does not speak {scheme}"))),
+        None => Err(misunderstood("it has no scheme".to_owned())),
+    }
+}
+
+async fn sqlite(
+    config: &DatabaseConfig,
+    options: SqliteConnectOptions,
+) -> Result<DatabaseConnection, StoreError> {
+    let path = options.get_filename().to_owned();
+    create_private(&path).map_err(|source| StoreError::CreateFile { path, source })?;
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        // A delivery is acked once it is committed, so a commit has to survive a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(config.busy_timeout)
+        .foreign_keys(false)
+        .disable_statement_logging();
+    let deadline = Instant::now() + config.busy_timeout;
+    loop {
+        match pool(config, options.clone()).await {
+            // Turning a new file to WAL does not wait for others who are doing the same.
+            Err(error) if backend::is_busy(&error) && Instant::now() < deadline => {
+                sleep(OPEN_RETRY).await;
+            }
+            Err(error) => {
+                return Err(StoreError::Open {
+                    url: config.shown_url(),
+                    source: DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+                });
+            }
+            Ok(pool) => return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)),
+        }
+    }
+}
+
+async fn pool(
+    config: &DatabaseConfig,
+    options: SqliteConnectOptions,
+) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.acquire_timeout)
+        // A local file: nothing to gain from closing or testing connections.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+}
+
+/// Makes the file for its owner alone, and its folder if that is missing. What exists is left as
+/// it is: it may be DECNET's.
+fn create_private(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(drop),
+    }
+}

@@ -1,0 +1,53 @@
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    sea_query::{Expr, Query},
+};
+use webhook_model::DeliveryStatus;
+
+use crate::{
+    Counts, Store, StoreError,
+    entities::{
+        delivery::{self, Column, status_code},
+        subscription::WebhookSubscriptions as Subscription,
+    },
+};
+
+impl Store {
+    /// How many subscriptions and open deliveries there are.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        let txn = self.begin_read().await?;
+        let tripped = Expr::col(Subscription::AutoDisabledAt).is_not_null();
+        let select = Query::select()
+            .column(Subscription::Enabled)
+            .expr_as(tripped.clone(), "tripped")
+            .expr_as(Expr::col(Subscription::Uuid).count(), "number")
+            .from(Subscription::Table)
+            .add_group_by([Expr::col(Subscription::Enabled), tripped])
+            .to_owned();
+        let mut counts = Counts::default();
+        for row in txn.query_all(&select).await? {
+            let number = unsigned(row.try_get("", "number")?);
+            // SQLite answers a comparison with a number that it calls an integer.
+            let tripped = row.try_get::<bool>("", "tripped")?;
+            match (row.try_get::<bool>("", "enabled")?, tripped) {
+                (true, _) => counts.active += number,
+                (false, false) => counts.paused += number,
+                (false, true) => counts.tripped += number,
+            }
+        }
+        for (status, count) in [
+            (DeliveryStatus::Retrying, &mut counts.retrying),
+            (DeliveryStatus::Dead, &mut counts.dead),
+        ] {
+            *count = delivery::Entity::find()
+                .filter(Column::Status.eq(status_code(status)))
+                .count(&txn)
+                .await?;
+        }
+        Ok(counts)
+    }
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,44 @@
+use sea_orm::entity::prelude::*;
+use webhook_model::DeliveryStatus;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "webhook_deliveries")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key)]
+    pub(crate) id: i64,
+    pub(crate) pair_id: String,
+    pub(crate) seq: i64,
+    pub(crate) incarnation: String,
+    pub(crate) subscription: String,
+    pub(crate) event_id: String,
+    pub(crate) topic: String,
+    #[sea_orm(column_name = "type", column_type = "Text")]
+    pub(crate) kind: String,
+    /// See [`status_code`].
+    pub(crate) status: i16,
+    pub(crate) attempts: i32,
+    pub(crate) status_code: Option<i32>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub(crate) error: Option<String>,
+    pub(crate) duration_ms: i64,
+    /// Epoch microseconds, like every time of this table.
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) next_attempt_at: Option<i64>,
+    #[sea_orm(column_type = "Blob", nullable)]
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// A status as the column `status` holds it: the number only rises.
+pub(crate) fn status_code(status: DeliveryStatus) -> i16 {
+    match status {
+        DeliveryStatus::Retrying => 0,
+        DeliveryStatus::Dead => 1,
+        DeliveryStatus::Delivered => 2,
+    }
+}

@@ -1,0 +1,125 @@
+use std::{io, path::PathBuf, time::Duration};
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+use crate::backend;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No URL of a database that this build speaks.
+    #[error(
+        "database URL {url:?} is not understood: {reason}; use e.g. sqlite:///var/lib/decnet/decnet.db"
+    )]
+    Url {
+        /// The URL without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The SQLite file or its folder cannot be made.
+    #[error("cannot create the database file {}; check that this user may write there", path.display())]
+    CreateFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The database does not answer.
+    #[error("cannot open the database {url}; check DECNET_DATABASE_URL")]
+    Open {
+        /// The URL without its password.
+        url: String,
+        /// What the driver says.
+        source: DbErr,
+    },
+    /// A newer decnet has been here.
+    #[error(
+        "the database was migrated by a newer decnet (this one does not know {}); run that version, or restore a backup made before the upgrade",
+        unknown.join(", ")
+    )]
+    NewerSchema {
+        /// The migrations that this build does not know.
+        unknown: Vec<String>,
+    },
+    /// DECNET's own table lacks a column.
+    #[error(
+        "table {table} of this database has no column {column}; start the current DECNET once, so that it brings its tables up to date"
+    )]
+    ForeignSchema {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: String,
+    },
+    /// Names of subscriptions are unique, case-sensitive.
+    #[error("a webhook named {0:?} exists already")]
+    NameTaken(String),
+    /// A subscription without patterns would never get an event.
+    #[error("a webhook needs at least one topic pattern")]
+    NoPatterns,
+    /// A row cannot be read, e.g. because its URL is none.
+    #[error("the row {uuid} of {table} cannot be read: {reason}; correct or delete it")]
+    BadRow {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        uuid: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A record that no database of ours can hold.
+    #[error("delivery {pair_id}/{seq} cannot be stored: {reason}")]
+    Unstorable {
+        /// Its pair.
+        pair_id: String,
+        /// Its place on the bus.
+        seq: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Other writes of this process did not end in time.
+    #[error("no turn to write to the database within {0:?}")]
+    Busy(Duration),
+    /// The database refused.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+impl StoreError {
+    /// Whether the database is at fault (away, locked, full, read-only) and not the data: the same
+    /// call may succeed later. Otherwise a batch contains a row that never will; bisect it.
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::CreateFile { .. } | Self::Open { .. } => true,
+            Self::Database(error) => is_connection(error),
+            Self::Url { .. }
+            | Self::NewerSchema { .. }
+            | Self::ForeignSchema { .. }
+            | Self::NameTaken(_)
+            | Self::NoPatterns
+            | Self::BadRow { .. }
+            | Self::Unstorable { .. } => false,
+        }
+    }
+}
+
+fn is_connection(error: &DbErr) -> bool {
+    match error {
+        DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => true,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => {
+            match error.as_ref() {
+                sqlx::Error::Database(error) => !backend::is_row_fault(error.as_ref()),
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+                | sqlx::Error::BeginFailed => true,
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,89 @@
+//! Brings a database up to date, be it new, ours, or DECNET's.
+
+mod m0001_base;
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ActiveValue::Set, DatabaseTransaction, DynIden, EntityTrait, Iden, Iterable};
+use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
+
+use crate::{
+    StoreError,
+    entities::{meta, subscription::WebhookSubscriptions},
+};
+
+pub(crate) struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_base::Migration)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "webhook_migrations".into()
+    }
+}
+
+/// Migrates within the caller's transaction, so that processes that start together take turns and
+/// a crash leaves nothing half-done (MySQL commits each statement; ours can be repeated).
+pub(crate) async fn migrate(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
+    let known: BTreeSet<String> = Migrator::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    let applied: BTreeSet<String> = Migrator::get_migration_models(txn)
+        .await?
+        .into_iter()
+        .map(|model| model.version)
+        .collect();
+    let unknown: Vec<String> = applied.difference(&known).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(StoreError::NewerSchema { unknown });
+    }
+    check_subscriptions(&SchemaManager::new(txn)).await?;
+    if applied != known {
+        Migrator::up(txn, None).await?;
+    }
+    meta_row(txn).await
+}
+
+/// Names the first column that a table of DECNET's lacks. `auto_disabled_at` is younger than the
+/// table; the migration adds it.
+async fn check_subscriptions(manager: &SchemaManager<'_>) -> Result<(), StoreError> {
+    let table = WebhookSubscriptions::Table.to_string();
+    if !manager.has_table(&table).await? {
+        return Ok(());
+    }
+    for column in WebhookSubscriptions::iter() {
+        let optional = matches!(
+            column,
+            WebhookSubscriptions::Table | WebhookSubscriptions::AutoDisabledAt
+        );
+        if !optional && !manager.has_column(&table, column.to_string()).await? {
+            return Err(StoreError::ForeignSchema {
+                table: "webhook_subscriptions",
+                column: column.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn meta_row(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
+    if let Some(found) = meta::Entity::find_by_id(meta::ROW).one(txn).await? {
+        return Ok(found);
+    }
+    let made = meta::Model {
+        id: meta::ROW,
+        deployment_id: uuid::Uuid::new_v4().to_string(),
+        config_version: 1,
+    };
+    meta::Entity::insert(meta::ActiveModel {
+        id: Set(made.id),
+        deployment_id: Set(made.deployment_id.clone()),
+        config_version: Set(made.config_version),
+    })
+    .exec_without_returning(txn)
+    .await?;
+    Ok(made)
+}

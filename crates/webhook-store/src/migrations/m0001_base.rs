@@ -1,0 +1,238 @@
+//! Subscriptions (DECNET's table, made here where DECNET has not been), pairs, state, deliveries.
+
+use sea_orm::{
+    DbBackend, DbErr,
+    sea_query::{ColumnDef, Iden, Index, IntoIden, Table, TableCreateStatement},
+};
+use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait};
+
+use crate::{
+    backend,
+    entities::{
+        delivery::{self, Column as Delivery},
+        meta::{self, Column as Meta},
+        pair::{self, Column as Pair},
+        state::{self, Column as State},
+        subscription::WebhookSubscriptions as Subscription,
+    },
+};
+
+/// A uuid in its hyphenated form.
+const UUID_CHARS: u32 = 36;
+/// Subscriptions are made by DECNET, too, whose column has no length; this is MySQL's default.
+const FOREIGN_UUID_CHARS: u32 = 255;
+const INCARNATION_CHARS: u32 = 64;
+const EVENT_ID_CHARS: u32 = 128;
+const TOPIC_CHARS: u32 = 255;
+
+pub(super) struct Migration;
+
+impl MigrationName for Migration {
+    fn name(&self) -> &str {
+        "m0001_base"
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let backend = manager.get_database_backend();
+        subscriptions(manager, backend).await?;
+        manager.create_table(meta_table()).await?;
+        manager.create_table(state_table(backend)).await?;
+        manager.create_table(pairs_table(backend)).await?;
+        manager.create_table(deliveries_table(backend)).await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("ix_webhook_pairs_uuid")
+                    .table(pair::Entity)
+                    .col(Pair::Uuid)
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("ux_webhook_deliveries_place")
+                    .table(delivery::Entity)
+                    .col(Delivery::PairId)
+                    .col(Delivery::Seq)
+                    .unique()
+                    .to_owned(),
+            )
+            .await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("ix_webhook_deliveries_seen")
+                    .table(delivery::Entity)
+                    .col(Delivery::Subscription)
+                    .col(Delivery::Incarnation)
+                    .col(Delivery::Seq)
+                    .to_owned(),
+            )
+            .await
+    }
+}
+
+async fn subscriptions(manager: &SchemaManager<'_>, backend: DbBackend) -> Result<(), DbErr> {
+    let table = Subscription::Table.to_string();
+    if manager.has_table(&table).await? {
+        let column = Subscription::AutoDisabledAt;
+        if !manager.has_column(&table, column.to_string()).await? {
+            let mut added = ColumnDef::new(column);
+            backend::datetime_type(backend, &mut added).null();
+            let alter = Table::alter()
+                .table(Subscription::Table)
+                .add_column(added)
+                .to_owned();
+            manager.alter_table(alter).await?;
+        }
+        return Ok(());
+    }
+    manager.create_table(subscriptions_table(backend)).await?;
+    // DECNET's names, so that its own `create_all` finds everything in place.
+    manager
+        .create_index(
+            Index::create()
+                .name("ix_webhook_subscriptions_name")
+                .table(Subscription::Table)
+                .col(Subscription::Name)
+                .unique()
+                .to_owned(),
+        )
+        .await?;
+    manager
+        .create_index(
+            Index::create()
+                .name("ix_webhook_subscriptions_enabled")
+                .table(Subscription::Table)
+                .col(Subscription::Enabled)
+                .to_owned(),
+        )
+        .await
+}
+
+fn subscriptions_table(backend: DbBackend) -> TableCreateStatement {
+    let datetime = |column: Subscription, required: bool| {
+        let mut column = ColumnDef::new(column);
+        backend::datetime_type(backend, &mut column);
+        if required {
+            column.not_null()
+        } else {
+            column.null()
+        }
+        .to_owned()
+    };
+    Table::create()
+        .table(Subscription::Table)
+        .col(exact(backend, Subscription::Uuid, FOREIGN_UUID_CHARS).primary_key())
+        .col(exact(backend, Subscription::Name, FOREIGN_UUID_CHARS))
+        .col(ColumnDef::new(Subscription::Url).text().not_null())
+        .col(ColumnDef::new(Subscription::Secret).text().not_null())
+        .col(
+            ColumnDef::new(Subscription::TopicPatterns)
+                .text()
+                .not_null(),
+        )
+        .col(ColumnDef::new(Subscription::Enabled).boolean().not_null())
+        .col(
+            ColumnDef::new(Subscription::ConsecutiveFailures)
+                .integer()
+                .not_null(),
+        )
+        .col(datetime(Subscription::LastSuccessAt, false))
+        .col(datetime(Subscription::LastFailureAt, false))
+        .col(ColumnDef::new(Subscription::LastError).text().null())
+        .col(datetime(Subscription::AutoDisabledAt, false))
+        .col(datetime(Subscription::CreatedAt, true))
+        .col(datetime(Subscription::UpdatedAt, true))
+        .to_owned()
+}
+
+fn meta_table() -> TableCreateStatement {
+    Table::create()
+        .table(meta::Entity)
+        .if_not_exists()
+        .col(
+            ColumnDef::new(Meta::Id)
+                .small_integer()
+                .not_null()
+                .primary_key(),
+        )
+        .col(
+            ColumnDef::new(Meta::DeploymentId)
+                .string_len(UUID_CHARS)
+                .not_null(),
+        )
+        .col(ColumnDef::new(Meta::ConfigVersion).big_integer().not_null())
+        .to_owned()
+}
+
+fn state_table(backend: DbBackend) -> TableCreateStatement {
+    Table::create()
+        .table(state::Entity)
+        .if_not_exists()
+        .col(exact(backend, State::Uuid, FOREIGN_UUID_CHARS).primary_key())
+        .col(ColumnDef::new(State::Epoch).big_integer().not_null())
+        .to_owned()
+}
+
+fn pairs_table(backend: DbBackend) -> TableCreateStatement {
+    Table::create()
+        .table(pair::Entity)
+        .if_not_exists()
+        .col(exact(backend, Pair::PairId, UUID_CHARS).primary_key())
+        .col(exact(backend, Pair::Uuid, FOREIGN_UUID_CHARS))
+        .col(ColumnDef::new(Pair::Filter).text().not_null())
+        .col(ColumnDef::new(Pair::Patterns).text().not_null())
+        .col(exact(backend, Pair::Incarnation, INCARNATION_CHARS))
+        .col(ColumnDef::new(Pair::StartSeq).big_integer().not_null())
+        .col(ColumnDef::new(Pair::EndSeq).big_integer().null())
+        .col(ColumnDef::new(Pair::Drain).boolean().not_null())
+        .col(ColumnDef::new(Pair::CreatedAt).big_integer().not_null())
+        .to_owned()
+}
+
+fn deliveries_table(backend: DbBackend) -> TableCreateStatement {
+    let mut body = ColumnDef::new(Delivery::Body);
+    backend::bytes_type(backend, &mut body).null();
+    Table::create()
+        .table(delivery::Entity)
+        .if_not_exists()
+        .col(
+            ColumnDef::new(Delivery::Id)
+                .big_integer()
+                .not_null()
+                .auto_increment()
+                .primary_key(),
+        )
+        .col(exact(backend, Delivery::PairId, UUID_CHARS))
+        .col(ColumnDef::new(Delivery::Seq).big_integer().not_null())
+        .col(exact(backend, Delivery::Incarnation, INCARNATION_CHARS))
+        .col(exact(backend, Delivery::Subscription, FOREIGN_UUID_CHARS))
+        .col(exact(backend, Delivery::EventId, EVENT_ID_CHARS))
+        .col(exact(backend, Delivery::Topic, TOPIC_CHARS))
+        .col(ColumnDef::new(Delivery::Kind).text().not_null())
+        .col(ColumnDef::new(Delivery::Status).small_integer().not_null())
+        .col(ColumnDef::new(Delivery::Attempts).integer().not_null())
+        .col(ColumnDef::new(Delivery::StatusCode).integer().null())
+        .col(ColumnDef::new(Delivery::Error).text().null())
+        .col(
+            ColumnDef::new(Delivery::DurationMs)
+                .big_integer()
+                .not_null(),
+        )
+        .col(ColumnDef::new(Delivery::CreatedAt).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::UpdatedAt).big_integer().not_null())
+        .col(ColumnDef::new(Delivery::NextAttemptAt).big_integer().null())
+        .col(body)
+        .to_owned()
+}
+
+fn exact(backend: DbBackend, name: impl IntoIden, chars: u32) -> ColumnDef {
+    let mut column = ColumnDef::new(name);
+    backend::exact_text_type(backend, &mut column, chars).not_null();
+    column
+}

@@ -1,0 +1,282 @@
+//! The recorder's side of the delivery log: many outcomes in one transaction, each counted once.
+//!
+//! The common batch holds only new rows and is inserted as it is. When some were there already
+//! (the bus handed their message out again, or the answer to a commit got lost), the transaction
+//! starts anew the careful way: it looks up what is there, inserts what is not, raises what rose.
+
+mod fold;
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, TryInsertResult,
+    sea_query::{Expr, ExprTrait, Query},
+};
+
+use crate::{
+    DeliveryRecord, Store, StoreError, backend,
+    entities::{
+        delivery::{self, Column, status_code},
+        state,
+        subscription::WebhookSubscriptions as Subscription,
+    },
+    store::WriteTxn,
+};
+use fold::Fold;
+
+/// Most rows of one INSERT and most values of one IN list. A power of two, see [`chunks`]; 256 rows
+/// of 16 values stay far below SQLite's 32,766 bound values.
+const MAX_ROWS: usize = 256;
+/// Most bytes of bodies in one INSERT, which keeps copies small and fits MySQL's packets.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// The rows that a look-up by (pair, seq) found, and their status.
+type Known<'a> = HashMap<(&'a str, u64), i16>;
+
+impl Store {
+    /// Commits outcomes in one transaction: one row each, and what they mean for
+    /// `consecutive_failures`, `last_success_at`, `last_failure_at` and `last_error` of their
+    /// subscriptions, folded in the order given.
+    ///
+    /// A delivered event sets `consecutive_failures` to 0 and clears `last_error`, as DECNET does;
+    /// a failure adds one and leaves its text. Neither touches `updated_at`, the epoch or the
+    /// config version. The status of a row only rises (retrying < dead < delivered); an outcome
+    /// that raises nothing changes nothing, so recording twice is harmless. An outcome whose epoch
+    /// is older than its subscription's is stored, not counted.
+    ///
+    /// # Errors
+    /// All or none. When [`StoreError::is_connection`] says no, some record can never be stored:
+    /// bisect the batch.
+    pub async fn record(&self, records: &[DeliveryRecord]) -> Result<(), StoreError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let txn = self.begin_write().await?;
+        let epochs = epochs(txn.conn(), records).await?;
+        if insert(txn.conn(), records.iter()).await? == records.len() {
+            count(&txn, records.iter(), &epochs).await?;
+            return txn.commit().await;
+        }
+        txn.rollback().await?;
+
+        let txn = self.begin_write().await?;
+        let epochs = self::epochs(txn.conn(), records).await?;
+        let risen = raise(txn.conn(), records).await?;
+        count(&txn, risen.into_iter(), &epochs).await?;
+        txn.commit().await
+    }
+
+    /// Which of these events the subscription has a row for, through whichever of its pairs and
+    /// with whatever status.
+    pub async fn seen(
+        &self,
+        subscription: &str,
+        incarnation: &str,
+        seqs: &[u64],
+    ) -> Result<HashSet<u64>, StoreError> {
+        // What does not fit the column was never stored.
+        let seqs: Vec<i64> = seqs
+            .iter()
+            .filter_map(|&seq| i64::try_from(seq).ok())
+            .collect();
+        let mut seen = HashSet::new();
+        for chunk in seqs.chunks(MAX_ROWS) {
+            let found: Vec<i64> = delivery::Entity::find()
+                .select_only()
+                .column(Column::Seq)
+                .filter(Column::Subscription.eq(subscription))
+                .filter(Column::Incarnation.eq(incarnation))
+                .filter(Column::Seq.is_in(padded(chunk)))
+                .into_tuple()
+                .all(self.db())
+                .await?;
+            seen.extend(found.into_iter().filter_map(|seq| u64::try_from(seq).ok()));
+        }
+        Ok(seen)
+    }
+}
+
+/// The epochs of the batch's subscriptions, held until the transaction ends.
+async fn epochs(
+    conn: &DatabaseTransaction,
+    records: &[DeliveryRecord],
+) -> Result<HashMap<String, i64>, StoreError> {
+    let uuids: BTreeSet<&str> = records.iter().map(|r| r.subscription.as_str()).collect();
+    let uuids: Vec<&str> = uuids.into_iter().collect();
+    let mut epochs = HashMap::new();
+    for chunk in uuids.chunks(MAX_ROWS) {
+        let found = state::Entity::find()
+            .filter(state::Column::Uuid.is_in(padded(chunk)))
+            .order_by_asc(state::Column::Uuid)
+            .lock_shared()
+            .all(conn)
+            .await?;
+        epochs.extend(found.into_iter().map(|state| (state.uuid, state.epoch)));
+    }
+    Ok(epochs)
+}
+
+/// Inserts what is not there yet; answers how many that was.
+async fn insert<'a>(
+    conn: &DatabaseTransaction,
+    records: impl Iterator<Item = &'a DeliveryRecord>,
+) -> Result<usize, StoreError> {
+    let records: Vec<&DeliveryRecord> = records.collect();
+    let mut inserted = 0;
+    for chunk in chunks(&records) {
+        let rows = chunk
+            .iter()
+            .map(|record| row::insert(record))
+            .collect::<Result<Vec<_>, _>>()?;
+        let result = delivery::Entity::insert_many(rows)
+            .on_conflict_do_nothing_on([Column::PairId, Column::Seq])
+            .exec_without_returning(conn)
+            .await?;
+        if let TryInsertResult::Inserted(rows) = result {
+            inserted += usize::try_from(rows).unwrap_or(usize::MAX);
+        }
+    }
+    Ok(inserted)
+}
+
+/// Stores records some of which are there already; answers those that changed something.
+async fn raise<'a>(
+    conn: &DatabaseTransaction,
+    records: &'a [DeliveryRecord],
+) -> Result<Vec<&'a DeliveryRecord>, StoreError> {
+    let mut known = look_up(conn, records).await?;
+    let (mut new, mut higher, mut risen) = (Vec::new(), Vec::new(), Vec::new());
+    for record in records {
+        let status = status_code(record.status);
+        match known.insert((&record.pair_id, record.seq), status) {
+            None => new.push(record),
+            Some(old) if old < status => higher.push(record),
+            Some(old) => {
+                known.insert((&record.pair_id, record.seq), old);
+                continue;
+            }
+        }
+        risen.push(record);
+    }
+    if insert(conn, new.iter().copied()).await? < new.len() {
+        // Another worker inserted some since the look-up; raising is harmless where it is too late.
+        higher.splice(0..0, new);
+    }
+    for record in higher {
+        delivery::Entity::update_many()
+            .set(row::update(record)?)
+            .filter(Column::PairId.eq(&record.pair_id))
+            .filter(Column::Seq.eq(row::seq(record)?))
+            .filter(Column::Status.lt(status_code(record.status)))
+            .exec(conn)
+            .await?;
+    }
+    Ok(risen)
+}
+
+async fn look_up<'a>(
+    conn: &DatabaseTransaction,
+    records: &'a [DeliveryRecord],
+) -> Result<Known<'a>, StoreError> {
+    let mut by_pair: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for record in records {
+        by_pair
+            .entry(&record.pair_id)
+            .or_default()
+            .push(row::seq(record)?);
+    }
+    let mut known = Known::new();
+    for (pair, seqs) in by_pair {
+        for chunk in seqs.chunks(MAX_ROWS) {
+            let found: Vec<(i64, i16)> = delivery::Entity::find()
+                .select_only()
+                .column(Column::Seq)
+                .column(Column::Status)
+                .filter(Column::PairId.eq(pair))
+                .filter(Column::Seq.is_in(padded(chunk)))
+                .into_tuple()
+                .all(conn)
+                .await?;
+            known.extend(
+                found
+                    .into_iter()
+                    .filter_map(|(seq, status)| Some(((pair, u64::try_from(seq).ok()?), status))),
+            );
+        }
+    }
+    Ok(known)
+}
+
+/// Writes what the outcomes mean for their subscriptions, one UPDATE each.
+async fn count<'a>(
+    txn: &WriteTxn<'_>,
+    records: impl Iterator<Item = &'a DeliveryRecord>,
+    epochs: &HashMap<String, i64>,
+) -> Result<(), StoreError> {
+    let backend = txn.backend();
+    for (uuid, fold) in Fold::by_subscription(records, epochs) {
+        let failures = i32::try_from(fold.failures).unwrap_or(i32::MAX);
+        let mut update = Query::update();
+        update.table(Subscription::Table);
+        update.and_where(Expr::col(Subscription::Uuid).eq(uuid));
+        if let Some(at) = fold.last_success {
+            update.value(Subscription::ConsecutiveFailures, failures);
+            update.value(
+                Subscription::LastSuccessAt,
+                backend::datetime(backend, Some(at)),
+            );
+        } else {
+            let sum = Expr::col(Subscription::ConsecutiveFailures).add(failures);
+            update.value(Subscription::ConsecutiveFailures, sum);
+        }
+        if let Some(at) = fold.last_failure {
+            update.value(
+                Subscription::LastFailureAt,
+                backend::datetime(backend, Some(at)),
+            );
+        }
+        update.value(Subscription::LastError, fold.last_error);
+        txn.conn().execute(&update).await?;
+    }
+    Ok(())
+}
+
+/// Cuts a batch into statements whose row counts are powers of two: a handful of shapes, so that
+/// each is prepared once and the cache of prepared statements stays small.
+fn chunks<'a, 'r>(
+    records: &'a [&'r DeliveryRecord],
+) -> impl Iterator<Item = &'a [&'r DeliveryRecord]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest
+            .iter()
+            .take(MAX_ROWS)
+            .take_while(|record| {
+                bytes += record.body.as_ref().map_or(0, bytes::Bytes::len);
+                bytes <= MAX_BODY_BYTES
+            })
+            .count();
+        if rest.is_empty() {
+            return None;
+        }
+        let size = fitting.max(1);
+        let (chunk, later) = rest.split_at(1 << size.ilog2());
+        rest = later;
+        Some(chunk)
+    })
+}
+
+/// Repeats the last value up to a power of two, for the same reason.
+fn padded<T: Copy>(values: &[T]) -> Vec<T> {
+    let mut padded = values.to_vec();
+    if let Some(&last) = values.last() {
+        padded.resize(values.len().next_power_of_two(), last);
+    }
+    padded
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::EntityTrait;
+use webhook_model::Subscription;
+
+use crate::{
+    BadRow, Pair, Snapshot, Store, StoreError, SubscriptionView,
+    entities::{pair, state},
+    pairs::{self, plan::Wish},
+    store, subscriptions,
+};
+
+impl Store {
+    /// Everything a worker runs by, read at one moment. Rows that cannot be read are skipped with
+    /// a warning.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let txn = self.begin_read().await?;
+        let version = store::config_version(&txn).await?;
+        let (subscriptions, skipped) = subscriptions::all(&txn).await?;
+        let states = state::Entity::find().all(&txn).await?;
+        let pairs = pair::Entity::find().all(&txn).await?;
+        txn.rollback().await?;
+        let snapshot = assemble(version, subscriptions, skipped, states, pairs);
+        self.warn_of(&snapshot.skipped);
+        Ok(snapshot)
+    }
+}
+
+fn assemble(
+    version: i64,
+    subscriptions: Vec<Subscription>,
+    mut skipped: Vec<BadRow>,
+    states: Vec<state::Model>,
+    pairs: Vec<pair::Model>,
+) -> Snapshot {
+    let epochs: HashMap<String, i64> = states.into_iter().map(|s| (s.uuid, s.epoch)).collect();
+    let mut by_subscription: HashMap<String, Vec<Pair>> = HashMap::new();
+    for row in pairs {
+        let uuid = row.uuid.clone();
+        match pairs::decode(row) {
+            Ok(pair) => by_subscription.entry(uuid).or_default().push(pair),
+            Err(error) => skipped.push(BadRow {
+                uuid,
+                reason: error.to_string(),
+            }),
+        }
+    }
+    for bad in &skipped {
+        by_subscription.remove(&bad.uuid);
+    }
+    let unreadable: BTreeSet<&str> = skipped.iter().map(|bad| bad.uuid.as_str()).collect();
+
+    let mut views = Vec::with_capacity(subscriptions.len());
+    let mut ended = Vec::new();
+    let mut out_of_step = Vec::new();
+    for subscription in subscriptions {
+        if unreadable.contains(subscription.uuid.as_str()) {
+            continue;
+        }
+        let mut pairs = by_subscription
+            .remove(&subscription.uuid)
+            .unwrap_or_default();
+        pairs.sort_by(|a, b| a.filter.cmp(&b.filter));
+        if !Wish::of(&subscription).fits(&pairs) {
+            out_of_step.push(subscription.uuid.clone());
+        }
+        let (live, over) = pairs.into_iter().partition(|pair| pair.end_seq.is_none());
+        ended.extend::<Vec<Pair>>(over);
+        views.push(SubscriptionView {
+            epoch: epochs.get(&subscription.uuid).copied().unwrap_or(0),
+            subscription,
+            pairs: live,
+        });
+    }
+    // What is left belongs to rows that are gone.
+    for (uuid, pairs) in by_subscription {
+        if !Wish::default().fits(&pairs) {
+            out_of_step.push(uuid);
+        }
+        ended.extend(pairs.into_iter().filter(|pair| pair.end_seq.is_some()));
+    }
+    out_of_step.sort();
+    ended.sort_by(|a, b| a.id.cmp(&b.id));
+    Snapshot {
+        version,
+        subscriptions: views,
+        ended,
+        skipped,
+        out_of_step,
+    }
+}

@@ -1,0 +1,214 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
+    QueryFilter, QuerySelect, TransactionTrait,
+    sea_query::{Expr, ExprTrait},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+
+use crate::{
+    BadRow, DatabaseConfig, StoreError,
+    accounts::Accounts,
+    backend, connect,
+    entities::{meta, state},
+    migrations,
+};
+
+/// Bad rows whose warning is remembered, so that it is given once and not with every read.
+const MAX_WARNED: usize = 1_024;
+
+/// The database of one installation. Clones share their connections.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: DatabaseConnection,
+    deployment_id: String,
+    writers: Semaphore,
+    write_timeout: Duration,
+    warned: Mutex<HashSet<BadRow>>,
+    accounts: Accounts,
+}
+
+impl Store {
+    /// Connects, making an SQLite file that is missing (for its owner alone), and migrates. A
+    /// database that DECNET made is taken over with its rows.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerSchema`] when a newer decnet migrated it;
+    /// [`StoreError::is_connection`] when trying again later may help.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
+        let db = connect::connect(config).await?;
+        let txn = db.begin_with_options(backend::writing()).await?;
+        let meta = migrations::migrate(&txn).await?;
+        txn.commit().await?;
+        let writers = backend::writers(db.get_database_backend(), config.max_connections);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                deployment_id: meta.deployment_id,
+                writers: Semaphore::new(writers),
+                write_timeout: config.acquire_timeout,
+                warned: Mutex::default(),
+                accounts: Accounts::default(),
+            }),
+        })
+    }
+
+    /// Closes every connection; calls after that fail.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        Ok(self.inner.db.close_by_ref().await?)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.config_version().await.map(drop)
+    }
+
+    /// A uuid that names this installation; made once, then kept in the database.
+    pub fn deployment_id(&self) -> &str {
+        &self.inner.deployment_id
+    }
+
+    /// A number that grows with every change of subscriptions and pairs made through a store (not
+    /// with DECNET's own writes). One cheap query.
+    pub async fn config_version(&self) -> Result<i64, StoreError> {
+        config_version(self.db()).await
+    }
+
+    pub(crate) fn db(&self) -> &DatabaseConnection {
+        &self.inner.db
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    pub(crate) async fn begin_read(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = backend::reading(self.db().get_database_backend());
+        Ok(self.db().begin_with_options(options).await?)
+    }
+
+    pub(crate) async fn begin_write(&self) -> Result<WriteTxn<'_>, StoreError> {
+        let inner = &*self.inner;
+        let permit = timeout(inner.write_timeout, inner.writers.acquire())
+            .await
+            .map_err(|_| StoreError::Busy(inner.write_timeout))?
+            .expect("the semaphore is never closed");
+        Ok(WriteTxn {
+            txn: inner.db.begin_with_options(backend::writing()).await?,
+            _permit: permit,
+        })
+    }
+
+    /// Warns of each bad row once per reason.
+    pub(crate) fn warn_of(&self, bad: &[BadRow]) {
+        let mut warned = self
+            .inner
+            .warned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if warned.len() > MAX_WARNED {
+            warned.clear();
+        }
+        for row in bad {
+            if warned.insert(row.clone()) {
+                tracing::warn!(
+                    uuid = row.uuid,
+                    reason = row.reason,
+                    "webhook subscription cannot be read and is skipped; correct or delete its row"
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("deployment_id", &self.inner.deployment_id)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) async fn config_version(conn: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let version = meta::Entity::find_by_id(meta::ROW)
+        .select_only()
+        .column(meta::Column::ConfigVersion)
+        .into_tuple::<i64>()
+        .one(conn)
+        .await?;
+    version.ok_or_else(|| StoreError::BadRow {
+        table: "webhook_meta",
+        uuid: meta::ROW.to_string(),
+        reason: "it is missing".to_owned(),
+    })
+}
+
+/// A transaction that writes, in its turn. Dropped without a commit, it is rolled back.
+pub(crate) struct WriteTxn<'a> {
+    // Before the permit: the next one begins when this one has ended.
+    txn: DatabaseTransaction,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl WriteTxn<'_> {
+    pub(crate) fn conn(&self) -> &DatabaseTransaction {
+        &self.txn
+    }
+
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.txn.get_database_backend()
+    }
+
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.txn.rollback().await?)
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.txn.commit().await?)
+    }
+
+    /// Counts a change of one subscription, and of the configuration as a whole.
+    pub(crate) async fn bump_epoch(&self, uuid: &str) -> Result<(), StoreError> {
+        let bumped = state::Entity::update_many()
+            .col_expr(state::Column::Epoch, Expr::col(state::Column::Epoch).add(1))
+            .filter(state::Column::Uuid.eq(uuid))
+            .exec(self.conn())
+            .await?;
+        if bumped.rows_affected == 0 {
+            let first = state::ActiveModel {
+                uuid: Set(uuid.to_owned()),
+                epoch: Set(1),
+            };
+            state::Entity::insert(first)
+                .exec_without_returning(self.conn())
+                .await?;
+        }
+        self.bump_config_version().await
+    }
+
+    pub(crate) async fn bump_config_version(&self) -> Result<(), StoreError> {
+        meta::Entity::update_many()
+            .col_expr(
+                meta::Column::ConfigVersion,
+                Expr::col(meta::Column::ConfigVersion).add(1),
+            )
+            .filter(meta::Column::Id.eq(meta::ROW))
+            .exec(self.conn())
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! Creating, reading, changing and deleting subscriptions (contract §2 and §5).
+
+mod patch;
+mod row;
+
+pub(crate) use row::{patterns, patterns_text};
+
+use sea_orm::{
+    ConnectionTrait, DbErr, EntityTrait, QuerySelect, SqlErr,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+};
+use webhook_model::{State, Subscription, UtcTime};
+
+use crate::{
+    BadRow, NewSubscription, Patched, Position, Store, StoreError, SubscriptionPatch, backend,
+    entities::{state, subscription::WebhookSubscriptions as Column},
+    pairs,
+    store::WriteTxn,
+};
+
+impl Store {
+    /// Stores a subscription. Events from `position` on are its own.
+    pub async fn create(
+        &self,
+        new: NewSubscription,
+        position: &Position,
+    ) -> Result<Subscription, StoreError> {
+        if new.topic_patterns.is_empty() {
+            return Err(StoreError::NoPatterns);
+        }
+        let now = UtcTime::now();
+        let subscription = Subscription {
+            uuid: uuid::Uuid::new_v4().to_string(),
+            name: new.name.as_str().to_owned(),
+            url: new.url,
+            secret: new.secret,
+            topic_patterns: new.topic_patterns,
+            state: if new.enabled {
+                State::Active
+            } else {
+                State::Paused
+            },
+            consecutive_failures: 0,
+            last_success_at: None,
+            last_failure_at: None,
+            last_error: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let txn = self.begin_write().await?;
+        check_name(&txn, &subscription).await?;
+        let insert = row::insert(txn.backend(), &subscription);
+        txn.conn()
+            .execute(&insert)
+            .await
+            .map_err(|error| taken(error, &subscription))?;
+        pairs::reconcile(&txn, &subscription, position).await?;
+        txn.bump_epoch(&subscription.uuid).await?;
+        txn.commit().await?;
+        Ok(subscription)
+    }
+
+    /// One subscription. Any string may be asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::BadRow`] when the row is there but cannot be read.
+    pub async fn get(&self, uuid: &str) -> Result<Option<Subscription>, StoreError> {
+        find(self.db(), uuid).await
+    }
+
+    /// All subscriptions by `created_at`. Rows that cannot be read are skipped with a warning.
+    pub async fn list(&self) -> Result<Vec<Subscription>, StoreError> {
+        let (subscriptions, bad) = all(self.db()).await?;
+        self.warn_of(&bad);
+        Ok(subscriptions)
+    }
+
+    /// Changes a subscription; `None` when there is none. What the patch leaves as it was is not
+    /// written, and a patch that changes nothing leaves `updated_at` alone.
+    ///
+    /// The pairs are brought in line in the same transaction: filters that stay keep their pair, a
+    /// filter that goes ends its pair before `position` and one that comes begins there.
+    pub async fn patch(
+        &self,
+        uuid: &str,
+        patch: SubscriptionPatch,
+        position: &Position,
+    ) -> Result<Option<Patched>, StoreError> {
+        if patch.topic_patterns.as_ref().is_some_and(Vec::is_empty) {
+            return Err(StoreError::NoPatterns);
+        }
+        let txn = self.begin_write().await?;
+        let Some(old) = find_locked(&txn, uuid).await? else {
+            return Ok(None);
+        };
+        let mut new = patch::apply(&old, patch);
+        let changes = row::changes(txn.backend(), &old, &new);
+        if changes.is_empty() {
+            return Ok(Some(Patched {
+                subscription: old,
+                changed: false,
+                ended: Vec::new(),
+            }));
+        }
+        if new.name != old.name {
+            check_name(&txn, &new).await?;
+        }
+        new.updated_at = UtcTime::now();
+        let update = Query::update()
+            .table(Column::Table)
+            .values(changes)
+            .value(
+                Column::UpdatedAt,
+                backend::datetime(txn.backend(), Some(new.updated_at)),
+            )
+            .and_where(Expr::col(Column::Uuid).eq(uuid))
+            .to_owned();
+        txn.conn()
+            .execute(&update)
+            .await
+            .map_err(|error| taken(error, &new))?;
+        let ended = pairs::reconcile(&txn, &new, position).await?.ended;
+        txn.bump_epoch(uuid).await?;
+        txn.commit().await?;
+        Ok(Some(Patched {
+            subscription: new,
+            changed: true,
+            ended,
+        }))
+    }
+
+    /// Deletes a subscription, also one that cannot be read; false when there is none. Its pairs
+    /// end without draining, its delivery log stays.
+    pub async fn delete(&self, uuid: &str, position: &Position) -> Result<bool, StoreError> {
+        let txn = self.begin_write().await?;
+        // Its epoch goes first: see `find_locked`. Without it, late outcomes find nothing to update.
+        state::Entity::delete_by_id(uuid).exec(txn.conn()).await?;
+        let delete = Query::delete()
+            .from_table(Column::Table)
+            .and_where(Expr::col(Column::Uuid).eq(uuid))
+            .to_owned();
+        if txn.conn().execute(&delete).await?.rows_affected() == 0 {
+            return Ok(false);
+        }
+        pairs::abandon(&txn, uuid, position).await?;
+        txn.bump_config_version().await?;
+        txn.commit().await?;
+        Ok(true)
+    }
+}
+
+/// Reads every row there is, in the order of the API.
+pub(crate) async fn all(
+    conn: &impl ConnectionTrait,
+) -> Result<(Vec<Subscription>, Vec<BadRow>), StoreError> {
+    let select = row::select(conn.get_database_backend());
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for found in conn.query_all(&select).await? {
+        match row::decode(&found) {
+            Ok(subscription) => good.push(subscription),
+            Err(row) => bad.push(row),
+        }
+    }
+    good.sort_by(|a, b| (a.created_at, &a.uuid).cmp(&(b.created_at, &b.uuid)));
+    Ok((good, bad))
+}
+
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    uuid: &str,
+) -> Result<Option<Subscription>, StoreError> {
+    let select = row::select(conn.get_database_backend())
+        .and_where(Expr::col(Column::Uuid).eq(uuid))
+        .to_owned();
+    one(conn, &select).await
+}
+
+/// Reads a row and keeps others from writing it until the transaction ends. The row of
+/// `webhook_state` is locked first, here and by the recorder, so that they never wait for each
+/// other.
+pub(crate) async fn find_locked(
+    txn: &WriteTxn<'_>,
+    uuid: &str,
+) -> Result<Option<Subscription>, StoreError> {
+    state::Entity::find_by_id(uuid)
+        .lock_exclusive()
+        .one(txn.conn())
+        .await?;
+    let select = row::select(txn.backend())
+        .and_where(Expr::col(Column::Uuid).eq(uuid))
+        .lock_exclusive()
+        .to_owned();
+    one(txn.conn(), &select).await
+}
+
+async fn one(
+    conn: &impl ConnectionTrait,
+    select: &SelectStatement,
+) -> Result<Option<Subscription>, StoreError> {
+    match conn.query_one(select).await? {
+        None => Ok(None),
+        Some(found) => row::decode(&found)
+            .map(Some)
+            .map_err(|bad| StoreError::BadRow {
+                table: "webhook_subscriptions",
+                uuid: bad.uuid,
+                reason: bad.reason,
+            }),
+    }
+}
+
+/// Tells a taken name before the database does, which also works where DECNET's table compares
+/// names in another way.
+async fn check_name(txn: &WriteTxn<'_>, subscription: &Subscription) -> Result<(), StoreError> {
+    let select = Query::select()
+        .column(Column::Name)
+        .from(Column::Table)
+        .and_where(Expr::col(Column::Name).eq(&subscription.name))
+        .and_where(Expr::col(Column::Uuid).ne(&subscription.uuid))
+        .to_owned();
+    for found in txn.conn().query_all(&select).await? {
+        if found.try_get::<String>("", "name")? == subscription.name {
+            return Err(StoreError::NameTaken(subscription.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// A name that somebody else took in the same moment, or that the table holds for equal.
+fn taken(error: DbErr, subscription: &Subscription) -> StoreError {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => {
+            StoreError::NameTaken(subscription.name.clone())
+        }
+        _ => error.into(),
+    }
+}

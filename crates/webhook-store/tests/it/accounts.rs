@@ -1,0 +1,71 @@
+//! DECNET's `users` and `revoked_tokens`.
+
+use webhook_model::UtcTime;
+use webhook_store::StoreError;
+
+use crate::support::*;
+
+const USERS: &str = "CREATE TABLE users (uuid VARCHAR NOT NULL, username VARCHAR NOT NULL,
+    password_hash VARCHAR NOT NULL, role VARCHAR NOT NULL, must_change_password BOOLEAN NOT NULL,
+    tokens_valid_from DATETIME, PRIMARY KEY (uuid));
+    INSERT INTO users VALUES ('u-1', 'ada', 'x', 'admin', 0, '2026-04-24 12:00:00.000000'),
+        ('u-2', 'bob', 'x', 'viewer', 0, NULL), ('u-3', 'eve', 'x', 'viewer', 0, 'never');";
+
+#[tokio::test]
+async fn without_decnet_there_is_nobody() {
+    let database = Database::new();
+    let store = database.open().await;
+    assert_eq!(store.user("u-1").await.unwrap(), None);
+    assert!(!store.is_revoked("t-1").await.unwrap());
+}
+
+#[tokio::test]
+async fn users_and_revocations_are_read() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.run(USERS).await;
+    decnet
+        .run(
+            "CREATE TABLE revoked_tokens (jti VARCHAR NOT NULL, user_uuid VARCHAR NOT NULL,
+            expires_at DATETIME NOT NULL, revoked_at DATETIME NOT NULL, PRIMARY KEY (jti));
+            INSERT INTO revoked_tokens VALUES ('t-1', 'u-1', '2026-04-25', '2026-04-24')",
+        )
+        .await;
+    let store = database.open().await;
+    let ada = store.user("u-1").await.unwrap().unwrap();
+    assert_eq!((ada.username.as_str(), ada.role.as_str()), ("ada", "admin"));
+    assert_eq!(
+        ada.tokens_valid_from,
+        Some(UtcTime::parse_sql("2026-04-24T12:00:00Z").unwrap())
+    );
+    assert_eq!(
+        store.user("u-2").await.unwrap().unwrap().tokens_valid_from,
+        None
+    );
+    assert_eq!(store.user("u-9").await.unwrap(), None);
+    assert!(matches!(
+        store.user("u-3").await,
+        Err(StoreError::BadRow { table: "users", .. })
+    ));
+    assert!(store.is_revoked("t-1").await.unwrap());
+    assert!(!store.is_revoked("t-2").await.unwrap());
+    decnet
+        .run("INSERT INTO revoked_tokens VALUES ('t-2', 'u-1', '2026-04-25', '2026-04-24')")
+        .await;
+    assert!(store.is_revoked("t-2").await.unwrap());
+}
+
+#[tokio::test]
+async fn an_older_users_table_has_no_cutoff() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.run(USERS).await;
+    decnet
+        .run("ALTER TABLE users DROP COLUMN tokens_valid_from")
+        .await;
+    let store = database.open().await;
+    assert_eq!(
+        store.user("u-1").await.unwrap().unwrap().tokens_valid_from,
+        None
+    );
+}

@@ -1,0 +1,334 @@
+//! Contract §5: in DECNET's own database, beside DECNET.
+
+use webhook_model::{State, UtcTime};
+use webhook_store::{Store, StoreError};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_database_of_decnets_is_taken_over() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    decnet
+        .insert(
+            "u-1",
+            "siem",
+            "http://10.0.0.5:9200/hook",
+            r#"["attacker.>", "system.>"]"#,
+        )
+        .await;
+    let store = database.open().await;
+    let listed = store.list().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].name, "siem");
+    assert_eq!(
+        listed[0].created_at,
+        UtcTime::parse_sql("2026-04-24 12:00:00.000120").unwrap()
+    );
+    assert_eq!(listed[0].secret.expose(), SECRET);
+
+    // Its first pairs come at the worker's first sight.
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.out_of_step, ["u-1"]);
+    assert_eq!(snapshot.subscriptions[0].epoch, 0);
+    assert!(store.sync_pairs("u-1", &at(40)).await.unwrap());
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(live(&snapshot, "u-1"), ["attacker.> 40", "system.> 40"]);
+    assert!(snapshot.out_of_step.is_empty());
+    assert!(!store.sync_pairs("u-1", &at(50)).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_file_is_the_same_for_both() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store
+        .create(new("siem", &["attacker.>", "email.*"]), &at(1))
+        .await
+        .unwrap();
+    let decnet = database.decnet().await;
+    let read = async |column: &str| {
+        decnet
+            .text(&format!("SELECT {column} FROM webhook_subscriptions"))
+            .await
+            .unwrap()
+    };
+    assert_eq!(read("topic_patterns").await, r#"["attacker.>","email.*"]"#);
+    for column in ["created_at", "updated_at"] {
+        assert_eq!(read(column).await, made.created_at.sql());
+        assert_eq!(read(column).await.len(), "YYYY-MM-DD HH:MM:SS.ffffff".len());
+        assert_eq!(read(&format!("typeof({column})")).await, "text");
+    }
+    assert_eq!(read("typeof(enabled)").await, "integer");
+    assert_eq!(
+        decnet
+            .number("SELECT enabled FROM webhook_subscriptions")
+            .await,
+        1
+    );
+    assert_eq!(
+        decnet
+            .number(
+                "SELECT count(*) FROM webhook_subscriptions
+        WHERE last_success_at IS NULL AND last_error IS NULL AND auto_disabled_at IS NULL"
+            )
+            .await,
+        1
+    );
+
+    // DECNET goes on writing; SQLAlchemy names every column.
+    decnet
+        .run(
+            "INSERT INTO webhook_subscriptions (uuid, name, url, secret, topic_patterns, enabled,
+        consecutive_failures, last_success_at, last_failure_at, last_error, auto_disabled_at,
+        created_at, updated_at) VALUES ('u-2', 'soar', 'https://soar.example', 'short', '[\"a.b\"]',
+        0, 7, NULL, '2026-04-24 12:00:00', 'x', '2026-04-24 12:00:00', '2026-04-24 12:00:00',
+        '2026-04-24 12:00:00')",
+        )
+        .await;
+    let soar = store.get("u-2").await.unwrap().unwrap();
+    assert!(matches!(soar.state, State::Tripped { .. }));
+    assert_eq!(soar.consecutive_failures, 7);
+    assert_eq!(
+        soar.secret.expose(),
+        "short",
+        "today's length rule is for new ones"
+    );
+}
+
+#[tokio::test]
+async fn a_table_older_than_the_breaker_gets_its_column() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    decnet
+        .run("ALTER TABLE webhook_subscriptions DROP COLUMN auto_disabled_at")
+        .await;
+    decnet
+        .run(
+            "INSERT INTO webhook_subscriptions VALUES ('u', 'n', 'https://a.example', 'secret',
+        '[\"a\"]', 1, 0, NULL, NULL, NULL, '2026-04-24 12:00:00', '2026-04-24 12:00:00')",
+        )
+        .await;
+    let store = database.open().await;
+    assert_eq!(store.get("u").await.unwrap().unwrap().state, State::Active);
+}
+
+#[tokio::test]
+async fn a_table_that_lacks_more_is_named() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    decnet
+        .run("ALTER TABLE webhook_subscriptions DROP COLUMN last_error")
+        .await;
+    let error = Store::open(&database.config()).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("has no column last_error; start the current DECNET"),
+        "{error}"
+    );
+    assert!(!error.is_connection());
+    // Nothing was left behind.
+    let ours = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'webhook%'";
+    assert_eq!(decnet.number(ours).await, 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_other() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    decnet
+        .insert("good", "good", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("bad-json", "1", "https://siem.example/", "[\"a\"")
+        .await;
+    decnet
+        .insert("no-list", "2", "https://siem.example/", r#"{"a":1}"#)
+        .await;
+    decnet
+        .insert("bad-pattern", "3", "https://siem.example/", r#"["a..b"]"#)
+        .await;
+    decnet
+        .insert("bad-url", "4", "siem.example", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("ftp", "5", "ftp://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("bad-time", "6", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("no-secret", "7", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("blob-secret", "8", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("odd-enabled", "9", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("numbers", "10", "https://siem.example/", "[1]")
+        .await;
+    decnet
+        .run(
+            "UPDATE webhook_subscriptions SET created_at = 'yesterday' WHERE uuid = 'bad-time';
+        UPDATE webhook_subscriptions SET secret = '' WHERE uuid = 'no-secret';
+        UPDATE webhook_subscriptions SET secret = x'ff00' WHERE uuid = 'blob-secret';
+        UPDATE webhook_subscriptions SET enabled = 'maybe' WHERE uuid = 'odd-enabled'",
+        )
+        .await;
+
+    let store = database.open().await;
+    let listed: Vec<_> = store
+        .list()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|s| s.uuid)
+        .collect();
+    assert_eq!(listed, ["good"]);
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.subscriptions.len(), 1);
+    assert_eq!(snapshot.out_of_step, ["good"]);
+    assert_eq!(snapshot.skipped.len(), 10);
+    for (uuid, reason) in [
+        ("bad-json", "topic_patterns"),
+        ("no-list", "topic_patterns"),
+        ("bad-pattern", "\"a..b\""),
+        ("bad-url", "url"),
+        ("ftp", "\"ftp\""),
+        ("bad-time", "created_at: \"yesterday\""),
+        ("no-secret", "secret is empty"),
+        ("blob-secret", "secret"),
+        ("odd-enabled", "enabled"),
+        ("numbers", "topic_patterns"),
+    ] {
+        let bad = snapshot
+            .skipped
+            .iter()
+            .find(|bad| bad.uuid == uuid)
+            .unwrap();
+        assert!(bad.reason.contains(reason), "{bad:?}");
+        for error in [
+            store.get(uuid).await.unwrap_err(),
+            store.patch(uuid, enabled(false), &at(1)).await.unwrap_err(),
+        ] {
+            let StoreError::BadRow {
+                uuid: named,
+                reason,
+                ..
+            } = &error
+            else {
+                panic!("{error:?}");
+            };
+            assert_eq!((named.as_str(), reason), (uuid, &bad.reason));
+            assert!(!error.is_connection());
+        }
+    }
+    assert!(!store.sync_pairs("bad-url", &at(1)).await.unwrap());
+    assert!(store.delete("bad-url", &at(1)).await.unwrap());
+    assert_eq!(store.snapshot().await.unwrap().skipped.len(), 9);
+}
+
+#[tokio::test]
+async fn a_row_without_an_id_stops_no_other() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    decnet
+        .insert("good", "good", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .insert("odd", "odd", "https://siem.example/", r#"["a"]"#)
+        .await;
+    decnet
+        .run("UPDATE webhook_subscriptions SET uuid = x'00' WHERE uuid = 'odd'")
+        .await;
+    let store = database.open().await;
+    assert_eq!(store.list().await.unwrap().len(), 1);
+    assert_eq!(
+        store.snapshot().await.unwrap().skipped[0].uuid,
+        "(unreadable)"
+    );
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_keeps_its_pairs() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a.>"]), &at(3)).await.unwrap();
+    let decnet = database.decnet().await;
+    decnet
+        .run("UPDATE webhook_subscriptions SET topic_patterns = 'broken'")
+        .await;
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.skipped.len(), 1);
+    assert!(snapshot.subscriptions.is_empty() && snapshot.ended.is_empty());
+    assert!(snapshot.out_of_step.is_empty());
+    assert!(!store.sync_pairs(&made.uuid, &at(9)).await.unwrap());
+    decnet
+        .run("UPDATE webhook_subscriptions SET topic_patterns = '[\"a.>\"]'")
+        .await;
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(live(&snapshot, &made.uuid), ["a.> 3"]);
+    assert!(snapshot.out_of_step.is_empty());
+}
+
+#[tokio::test]
+async fn what_decnet_changes_itself_is_noticed() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store
+        .create(new("siem", &["a", "b"]), &at(1))
+        .await
+        .unwrap();
+    let uuid = made.uuid.as_str();
+    let decnet = database.decnet().await;
+
+    let version = store.config_version().await.unwrap();
+    decnet
+        .run("UPDATE webhook_subscriptions SET topic_patterns = '[\"b\", \"c\"]'")
+        .await;
+    assert_eq!(
+        store.config_version().await.unwrap(),
+        version,
+        "DECNET counts nothing"
+    );
+    assert_eq!(store.snapshot().await.unwrap().out_of_step, [uuid]);
+    assert!(store.sync_pairs(uuid, &at(10)).await.unwrap());
+    assert!(store.config_version().await.unwrap() > version);
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(live(&snapshot, uuid), ["b 1", "c 10"]);
+    assert_eq!(ended(&snapshot), ["a 1..9 drain"]);
+    assert_eq!(snapshot.subscriptions[0].epoch, 2);
+
+    decnet
+        .run("UPDATE webhook_subscriptions SET enabled = 0")
+        .await;
+    assert_eq!(store.snapshot().await.unwrap().out_of_step, [uuid]);
+    assert!(store.sync_pairs(uuid, &at(20)).await.unwrap());
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(live(&snapshot, uuid), [""; 0]);
+    assert_eq!(ended(&snapshot), ["a 1..9", "b 1..19", "c 10..19"]);
+
+    decnet
+        .run("UPDATE webhook_subscriptions SET enabled = 1")
+        .await;
+    assert!(store.sync_pairs(uuid, &at(30)).await.unwrap());
+    decnet.run("DELETE FROM webhook_subscriptions").await;
+    let snapshot = store.snapshot().await.unwrap();
+    assert_eq!(snapshot.out_of_step, [uuid]);
+    assert!(snapshot.subscriptions.is_empty());
+    assert!(store.sync_pairs(uuid, &at(40)).await.unwrap());
+    let snapshot = store.snapshot().await.unwrap();
+    assert!(snapshot.out_of_step.is_empty());
+    assert_eq!(
+        ended(&snapshot),
+        ["a 1..9", "b 1..19", "b 30..39", "c 10..19", "c 30..39"]
+    );
+}

@@ -1,0 +1,335 @@
+//! What recording does to the log and to the subscription.
+
+use std::{collections::HashSet, slice};
+
+use bytes::Bytes;
+use webhook_model::{
+    DeliveryStatus::{Dead, Delivered, Retrying},
+    UtcTime,
+};
+use webhook_store::{DeliveryRecord, StoreError};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn an_outcome_is_stored_whole() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let dead = DeliveryRecord {
+        kind: "ob\0served".into(),
+        error: Some("answer \0 with NUL".into()),
+        body: Some(Bytes::from_static(b"{\"a\":\0\xff}")),
+        next_attempt_at: Some(UtcTime::from_micros(77)),
+        ..record(&made, "p", 9, Dead)
+    };
+    store.record(slice::from_ref(&dead)).await.unwrap();
+    let decnet = database.decnet().await;
+    let shown = decnet
+        .text(
+            "SELECT concat_ws('|', id, pair_id, seq, incarnation, subscription, event_id, topic,
+             type, status, attempts, status_code, error, duration_ms, created_at, updated_at,
+             next_attempt_at, hex(body)) FROM webhook_deliveries",
+        )
+        .await
+        .unwrap();
+    let at = dead.at.micros();
+    assert_eq!(
+        shown,
+        format!(
+            "1|p|9|bus-a|{}|event-9|attacker.observed|ob\u{fffd}served|1|1|503|\
+             answer \u{fffd} with NUL|12|{at}|{at}|77|7B2261223A00FF7D",
+            made.uuid
+        )
+    );
+}
+
+#[tokio::test]
+async fn outcomes_show_on_the_subscription_and_nowhere_else() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let version = store.config_version().await.unwrap();
+    let (one, two) = (record(&made, "p", 1, Dead), record(&made, "p", 2, Retrying));
+    store.record(slice::from_ref(&one)).await.unwrap();
+    store.record(slice::from_ref(&two)).await.unwrap();
+    let read = store.get(&made.uuid).await.unwrap().unwrap();
+    assert_eq!(read.consecutive_failures, 2);
+    assert_eq!(read.last_failure_at, Some(two.at));
+    assert_eq!(read.last_error.as_deref(), Some("http 503"));
+    assert_eq!(read.last_success_at, None);
+
+    let three = record(&made, "p", 3, Delivered);
+    store.record(slice::from_ref(&three)).await.unwrap();
+    let read = store.get(&made.uuid).await.unwrap().unwrap();
+    assert_eq!(read.consecutive_failures, 0);
+    assert_eq!(read.last_success_at, Some(three.at));
+    assert_eq!(read.last_failure_at, Some(two.at));
+    assert_eq!(read.last_error, None);
+
+    assert_eq!(read.updated_at, made.updated_at);
+    assert_eq!(store.config_version().await.unwrap(), version);
+    assert_eq!(store.snapshot().await.unwrap().subscriptions[0].epoch, 1);
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.active, counts.dead, counts.retrying), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn each_outcome_counts_once() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let batch: Vec<_> = (1..=5)
+        .map(|seq| record(&made, "p", seq, Retrying))
+        .collect();
+    // The answer to the first commit got lost; then part of it comes with something new.
+    store.record(&batch).await.unwrap();
+    store.record(&batch).await.unwrap();
+    let mut more = batch[3..].to_vec();
+    more.push(record(&made, "p", 6, Retrying));
+    store.record(&more).await.unwrap();
+    assert_eq!(
+        store
+            .get(&made.uuid)
+            .await
+            .unwrap()
+            .unwrap()
+            .consecutive_failures,
+        6
+    );
+    // A row that rises counts again; one that would fall does not.
+    store
+        .record(&[record(&made, "p", 1, Dead), record(&made, "p", 2, Dead)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .get(&made.uuid)
+            .await
+            .unwrap()
+            .unwrap()
+            .consecutive_failures,
+        8
+    );
+    store
+        .record(&[record(&made, "p", 1, Retrying)])
+        .await
+        .unwrap();
+    assert_eq!(
+        store
+            .get(&made.uuid)
+            .await
+            .unwrap()
+            .unwrap()
+            .consecutive_failures,
+        8
+    );
+    assert_eq!(store.counts().await.unwrap().dead, 2);
+}
+
+#[tokio::test]
+async fn a_row_rises_with_all_its_columns() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let body = Some(Bytes::from_static(b"{}"));
+    let first = DeliveryRecord {
+        body: body.clone(),
+        ..record(&made, "p", 1, Dead)
+    };
+    let then = DeliveryRecord {
+        body,
+        attempts: 4,
+        ..record(&made, "p", 1, Delivered)
+    };
+    // In one batch, and then again the older one.
+    store.record(&[first.clone(), then.clone()]).await.unwrap();
+    store.record(slice::from_ref(&first)).await.unwrap();
+    let shown = database
+        .decnet()
+        .await
+        .text(
+            "SELECT concat_ws('|', status, attempts, status_code, ifnull(error, '-'), created_at,
+         updated_at, ifnull(body, '-')) FROM webhook_deliveries",
+        )
+        .await
+        .unwrap();
+    let expected = format!("2|4|200|-|{}|{}|-", first.at.micros(), then.at.micros());
+    assert_eq!(shown, expected);
+}
+
+#[tokio::test]
+async fn an_older_epoch_is_logged_not_counted() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    store
+        .patch(&made.uuid, enabled(false), &at(1))
+        .await
+        .unwrap();
+    store
+        .patch(&made.uuid, enabled(true), &at(1))
+        .await
+        .unwrap();
+    store.record(&[record(&made, "p", 1, Dead)]).await.unwrap();
+    let read = store.get(&made.uuid).await.unwrap().unwrap();
+    assert_eq!((read.consecutive_failures, read.last_failure_at), (0, None));
+    assert_eq!(store.counts().await.unwrap().dead, 1);
+    let epoch = store.snapshot().await.unwrap().subscriptions[0].epoch;
+    store
+        .record(&[DeliveryRecord {
+            epoch,
+            ..record(&made, "p", 2, Dead)
+        }])
+        .await
+        .unwrap();
+    let undecodable = DeliveryRecord {
+        epoch,
+        counts: false,
+        ..record(&made, "p", 3, Dead)
+    };
+    store.record(&[undecodable]).await.unwrap();
+    assert_eq!(
+        store
+            .get(&made.uuid)
+            .await
+            .unwrap()
+            .unwrap()
+            .consecutive_failures,
+        1
+    );
+}
+
+#[tokio::test]
+async fn outcomes_of_a_deleted_subscription_are_kept() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    store.delete(&made.uuid, &at(1)).await.unwrap();
+    store.record(&[record(&made, "p", 1, Dead)]).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().dead, 1);
+    assert!(store.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn seen_is_by_subscription_and_incarnation() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let other = store.create(new("other", &["a"]), &at(1)).await.unwrap();
+    let batch: Vec<_> = (0..700)
+        .map(|seq| {
+            let status = [Delivered, Dead, Retrying][usize::try_from(seq % 3).unwrap()];
+            record(&made, if seq % 2 == 0 { "p" } else { "q" }, seq, status)
+        })
+        .collect();
+    store.record(&batch).await.unwrap();
+    store
+        .record(&[record(&other, "r", 5_000, Delivered)])
+        .await
+        .unwrap();
+    let asked: Vec<u64> = (650..6_000).chain([u64::MAX]).collect();
+    let seen = store.seen(&made.uuid, "bus-a", &asked).await.unwrap();
+    assert_eq!(seen, (650..700).collect::<HashSet<_>>());
+    assert!(
+        store
+            .seen(&made.uuid, "bus-b", &asked)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        store
+            .seen(&made.uuid, "bus-a", &[])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        store.seen(&other.uuid, "bus-a", &asked).await.unwrap(),
+        HashSet::from([5_000])
+    );
+}
+
+#[tokio::test]
+async fn a_bad_record_fails_its_batch_and_can_be_found() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let mut batch: Vec<_> = (0..100)
+        .map(|seq| record(&made, "p", seq, Delivered))
+        .collect();
+    batch[37].seq = u64::MAX;
+    let error = store.record(&batch).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Unstorable { seq: u64::MAX, .. }),
+        "{error:?}"
+    );
+    assert!(!error.is_connection());
+
+    // The same when it is the database that refuses a row.
+    batch[37].seq = 37;
+    let decnet = database.decnet().await;
+    decnet
+        .run(
+            "CREATE TRIGGER refuse BEFORE INSERT ON webhook_deliveries WHEN new.seq = 37
+        BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+        )
+        .await;
+    let error = store.record(&batch).await.unwrap_err();
+    assert!(error.to_string().contains("not this one"), "{error}");
+    assert!(!error.is_connection());
+    assert_eq!(
+        decnet
+            .number("SELECT count(*) FROM webhook_deliveries")
+            .await,
+        0,
+        "all or none"
+    );
+
+    let mut pending = vec![batch];
+    let mut refused = Vec::new();
+    while let Some(batch) = pending.pop() {
+        match store.record(&batch).await {
+            Ok(()) => {}
+            Err(error) if error.is_connection() => panic!("{error}"),
+            Err(_) if batch.len() == 1 => refused.push(batch[0].seq),
+            Err(_) => {
+                let (left, right) = batch.split_at(batch.len() / 2);
+                pending.extend([left.to_vec(), right.to_vec()]);
+            }
+        }
+    }
+    assert_eq!(refused, [37]);
+    assert_eq!(
+        decnet
+            .number("SELECT count(*) FROM webhook_deliveries")
+            .await,
+        99
+    );
+}
+
+#[tokio::test]
+async fn large_bodies_go_through() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let batch: Vec<_> = (0..20)
+        .map(|seq| DeliveryRecord {
+            body: Some(body.clone()),
+            ..record(&made, "p", seq, Dead)
+        })
+        .collect();
+    store.record(&batch).await.unwrap();
+    let decnet = database.decnet().await;
+    let bytes = decnet
+        .number("SELECT sum(length(body)) FROM webhook_deliveries")
+        .await;
+    assert_eq!(bytes, 20 << 20);
+}
+
+#[tokio::test]
+async fn nothing_to_record_is_fine() {
+    Database::new().open().await.record(&[]).await.unwrap();
+}
