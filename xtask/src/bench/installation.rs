@@ -13,6 +13,8 @@ use anyhow::{Context, bail, ensure};
 use super::{http, process::Process};
 use crate::cargo::clean_environment;
 
+/// Signs the tokens of an installation that lives for minutes.
+const JWT_SECRET: &str = "a key for the minutes of a benchmark";
 /// A start takes well under a second.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -145,6 +147,7 @@ impl Installation {
             .env("DECNET_DATA_DIR", &self.directory)
             .env("DECNET_API_HOST", self.api_addr.ip().to_string())
             .env("DECNET_API_PORT", self.api_addr.port().to_string())
+            .env("DECNET_JWT_SECRET", JWT_SECRET)
             .env("DECNET_METRICS_ADDR", self.worker_addr.to_string())
             .env("DECNET_WEBHOOK_ALLOW_CIDRS", "127.0.0.1/32");
         command

@@ -1,3 +1,4 @@
-//! The program itself, run on workspaces made for it.
+//! The program itself, run on workspaces made for it, and what the documents show.
 
+mod readme;
 mod tidy;
