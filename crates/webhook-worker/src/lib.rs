@@ -1,1 +1,41 @@
-//! placeholder
+//! The worker: takes events off a bus and delivers them to the subscriptions of a store.
+//!
+//! ```no_run
+//! # async fn example(
+//! #     store: webhook_store::Store,
+//! #     bus: webhook_bus::Bus,
+//! #     delivery: webhook_delivery::DeliveryClient,
+//! # ) -> Result<(), webhook_worker::WorkerError> {
+//! use webhook_worker::{WorkerConfig, WorkerDeps, WorkerStatus, run};
+//!
+//! let deps = WorkerDeps { store, bus, delivery };
+//! let shutdown = tokio_util::sync::CancellationToken::new();
+//! let report = run(deps, WorkerConfig::default(), WorkerStatus::default(), shutdown).await?;
+//! println!("{report}");
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod counters;
+mod error;
+mod freshness;
+mod heartbeat;
+mod in_hand;
+mod pair;
+mod pause;
+mod plan;
+mod recorder;
+mod run;
+mod runtime;
+mod send;
+mod slots;
+mod status;
+mod supervisor;
+mod window;
+
+pub use config::WorkerConfig;
+pub use counters::Counters;
+pub use error::WorkerError;
+pub use run::{DrainReport, WorkerDeps, run};
+pub use status::{Phase, WorkerStatus};

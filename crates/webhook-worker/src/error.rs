@@ -1,0 +1,21 @@
+use webhook_bus::BusError;
+use webhook_store::StoreError;
+
+/// Why a worker did not start, or ended other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Two workers would send everything twice.
+    #[error(
+        "another webhook worker is alive on this bus (its last heartbeat came {seconds_ago} s ago); stop it, or start with --takeover"
+    )]
+    ForeignWorker {
+        /// How old its last heartbeat is.
+        seconds_ago: u64,
+    },
+    /// The bus failed in a way that waiting does not mend.
+    #[error("bus: {0}")]
+    Bus(#[from] BusError),
+    /// The database failed in a way that waiting does not mend.
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,107 @@
+//! What the worker says of itself on the bus, and what it hears from others of its kind.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Map, Value, json};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Bus, BusError, Message, Publication};
+use webhook_model::{Event, Payload, Topic, TopicPattern, UtcTime, topics};
+
+use crate::{WorkerError, counters::Counters};
+
+/// A heartbeat older than two of DECNET's intervals and a little means a worker that is gone.
+const FOREIGN_ALIVE: Duration = Duration::from_secs(65);
+
+/// This worker's mark in its heartbeats, by which it knows its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) deployment: String,
+    pub(crate) instance: String,
+}
+
+/// Refuses to start while another deployment's worker is alive on the same bus.
+pub(crate) async fn refuse_foreign(bus: &Bus, identity: &Identity) -> Result<(), WorkerError> {
+    let now = UtcTime::now();
+    let heard = bus
+        .recent(&pattern(topics::HEALTH), now - FOREIGN_ALIVE)
+        .await?;
+    match heard
+        .iter()
+        .filter(|message| is_foreign(message, identity))
+        .map(|m| m.at)
+        .max()
+    {
+        Some(at) => Err(WorkerError::ForeignWorker {
+            seconds_ago: now.since(at).as_secs(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Whether a heartbeat comes from a webhook worker of another deployment. Ours on the same data
+/// are kept apart by the journal's lock, or share the work.
+pub(crate) fn is_foreign(message: &Message, identity: &Identity) -> bool {
+    let Ok(event) = message.event() else {
+        return false;
+    };
+    let payload: Value = serde_json::from_str(event.payload.as_str()).unwrap_or_default();
+    payload["worker"] == "webhook" && payload["deployment"] != identity.deployment.as_str()
+}
+
+/// Publishes a heartbeat at once and then at every interval, until `shutdown`.
+pub(crate) async fn run(
+    bus: Bus,
+    identity: Identity,
+    counters: Arc<Counters>,
+    interval: Duration,
+    shutdown: CancellationToken,
+) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let mut payload = counters.json();
+        payload.insert("worker".into(), "webhook".into());
+        payload.insert("ts".into(), json!(UtcTime::now().micros() as f64 / 1e6));
+        payload.insert("deployment".into(), identity.deployment.clone().into());
+        payload.insert("instance".into(), identity.instance.clone().into());
+        if let Err(error) = announce(&bus, topics::HEALTH, "health", &payload).await {
+            tracing::warn!(%error, "cannot publish the heartbeat");
+        }
+    }
+}
+
+/// Publishes one of the worker's own events.
+pub(crate) async fn announce(
+    bus: &Bus,
+    topic: &str,
+    kind: &str,
+    payload: &Map<String, Value>,
+) -> Result<(), BusError> {
+    let topic = Topic::parse(topic).expect("own topics are valid");
+    let payload = Payload::from_value(payload).expect("own payloads are objects");
+    let event = Event::new(topic.clone(), kind, payload);
+    let publication = Publication {
+        topic,
+        bytes: event.envelope(),
+        dedup: None,
+    };
+    bus.publish(vec![publication]).await.map(drop)
+}
+
+/// Whether a control message orders the worker to stop; anything else is ignored.
+pub(crate) fn orders_stop(message: &Message) -> bool {
+    let Ok(event) = message.event() else {
+        return false;
+    };
+    let payload: Value = serde_json::from_str(event.payload.as_str()).unwrap_or_default();
+    payload["action"] == "stop"
+}
+
+pub(crate) fn pattern(topic: &str) -> TopicPattern {
+    TopicPattern::parse(topic).expect("own topics are valid")
+}

@@ -1,0 +1,311 @@
+//! The task of one (subscription, pattern) pair: takes what its window allows from its own bus
+//! consumer and starts a delivery for each message.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use webhook_bus::{Bus, BusError, Consumer, ConsumerSpec, Message, Ready};
+use webhook_delivery::{DeliveryClient, RetryPolicy};
+use webhook_store::{Pair, Store};
+
+use crate::{
+    counters::Counters, freshness::Freshness, in_hand::InHand, pause::Pauses, recorder::Recorder,
+    runtime::Runtime, send::Sender,
+};
+
+/// Most messages taken in one go; they wait for one freshness query and one look-up together.
+const TAKE: usize = 64;
+/// Longest pause between tries when the bus or the database does not answer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the supervisor wants of a running pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Deliver whatever comes.
+    Run,
+    /// Deliver up to this sequence number, then go.
+    Finish(u64),
+    /// Go at once; the bus keeps the rest.
+    Stop,
+    /// Go at once; nobody wants the rest.
+    Remove,
+}
+
+impl Order {
+    /// Whether an event at `seq` still belongs to the pair.
+    fn wants(self, seq: u64) -> bool {
+        match self {
+            Self::Run => true,
+            Self::Finish(end) => seq <= end,
+            Self::Stop | Self::Remove => false,
+        }
+    }
+
+    fn end(self) -> Option<u64> {
+        match self {
+            Self::Finish(end) => Some(end),
+            Self::Run | Self::Stop | Self::Remove => None,
+        }
+    }
+}
+
+/// What pair tasks are built from.
+#[derive(Clone)]
+pub(crate) struct PairContext {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) client: DeliveryClient,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) freshness: Freshness,
+    pub(crate) recorder: Recorder,
+    pub(crate) counters: Arc<Counters>,
+    /// Prefix of this deployment's consumers on a bus that others use, too.
+    pub(crate) deployment: String,
+    pub(crate) incarnation: String,
+    /// Cancelled when the drain deadline has passed.
+    pub(crate) cut: CancellationToken,
+}
+
+/// One pair at work.
+pub(crate) struct PairTask {
+    pub(crate) context: PairContext,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) pair: Pair,
+    pub(crate) orders: watch::Receiver<Order>,
+    /// Cancelled with `Stop` and `Remove`, and at shutdown.
+    pub(crate) stop: CancellationToken,
+    pub(crate) in_hand: InHand,
+    /// Pairs of the same subscription that end where this one begins: until they have let go of
+    /// what they took beyond their end, this one could not see that it was sent already.
+    pub(crate) predecessors: Vec<(InHand, u64)>,
+}
+
+/// The bus's name for a pair's consumer.
+pub(crate) fn consumer_name(deployment: &str, pair_id: &str) -> String {
+    format!("{deployment}-{pair_id}")
+}
+
+impl PairTask {
+    /// Runs until ordered to go, and returns when its last delivery has ended. A pair that was
+    /// finished or removed is then gone from the bus and from the tables.
+    pub(crate) async fn run(self) {
+        let stop = self.stop.clone();
+        let drained = tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = self.predecessors_done() => self.consume().await,
+        };
+        let order = *self.orders.borrow();
+        if drained || order == Order::Remove {
+            forget(&self.context, &self.pair).await;
+        }
+    }
+
+    async fn predecessors_done(&self) {
+        for (in_hand, end) in &self.predecessors {
+            in_hand.nothing_above(*end).await;
+        }
+    }
+
+    /// Whether the pair came to its end with everything delivered.
+    async fn consume(&self) -> bool {
+        let Some(mut consumer) = self.open().await else {
+            return false;
+        };
+        let sender = Arc::new(self.sender(&consumer));
+        let deliveries = TaskTracker::new();
+        let mut pauses = Pauses::new(LONGEST_PAUSE);
+        let drained = loop {
+            match self.step(&mut consumer, &sender, &deliveries).await {
+                Ok(Step::Taken) => pauses.reset(),
+                Ok(Step::Drained) => break true,
+                Ok(Step::Stopped) => break false,
+                Err(error) => {
+                    if pauses.is_first() {
+                        tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot take events off the bus; trying again");
+                    }
+                    if !self.pause(&mut pauses).await {
+                        break false;
+                    }
+                }
+            }
+        };
+        deliveries.close();
+        deliveries.wait().await;
+        if drained {
+            // What was delivered is also committed before the consumer goes.
+            self.in_hand.empty().await;
+        }
+        drained
+    }
+
+    async fn step(
+        &self,
+        consumer: &mut Consumer,
+        sender: &Arc<Sender>,
+        deliveries: &TaskTracker,
+    ) -> Result<Step, BusError> {
+        let mut orders = self.orders.clone();
+        let order = *orders.borrow_and_update();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(Step::Stopped),
+            // A new order may end the pair while it waits.
+            changed = orders.changed() => {
+                return Ok(if changed.is_ok() { Step::Taken } else { Step::Stopped });
+            }
+            ready = consumer.ready(order.end()) => if ready? == Ready::Past {
+                return Ok(Step::Drained);
+            },
+        }
+        let permits = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Ok(Step::Stopped),
+            permits = self.runtime.window.acquire(TAKE) => permits,
+        };
+        let messages = consumer.take(permits.len()).await?;
+        for message in &messages {
+            self.in_hand.insert(message.seq);
+        }
+        let confirmed = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            confirmed = self.context.freshness.confirm() => confirmed.is_ok(),
+        };
+        let seen = if confirmed {
+            self.seen(consumer, &messages).await
+        } else {
+            None
+        };
+        let Some(seen) = seen else {
+            self.give_back(consumer, &messages);
+            return Ok(Step::Stopped);
+        };
+        let order = *self.orders.borrow();
+        for (message, permit) in messages.into_iter().zip(permits) {
+            let seq = message.seq;
+            if !order.wants(seq) {
+                // It belongs to the pair that begins where this one ends.
+                self.in_hand.remove(seq);
+            } else if seen.contains(&seq) {
+                self.context.counters.seen_before();
+                self.in_hand.remove(seq);
+                sender.acker.ack(seq).await;
+            } else if !self.pair.filter.matches(&message.topic) {
+                self.in_hand.remove(seq);
+                sender.acker.ack(seq).await;
+            } else {
+                let sender = sender.clone();
+                deliveries.spawn(async move { sender.send(message, permit).await });
+            }
+        }
+        Ok(Step::Taken)
+    }
+
+    /// Those of the messages whose outcome is recorded already. Only what was published before
+    /// the consumer was opened, or what the bus redelivers, can have been sent by anybody.
+    async fn seen(&self, consumer: &Consumer, messages: &[Message]) -> Option<HashSet<u64>> {
+        let doubtful: Vec<u64> = messages
+            .iter()
+            .filter(|message| message.redelivered || message.seq <= consumer.resumed_at())
+            .map(|message| message.seq)
+            .collect();
+        if doubtful.is_empty() {
+            return Some(HashSet::new());
+        }
+        let mut pauses = Pauses::new(LONGEST_PAUSE);
+        loop {
+            let found = self
+                .context
+                .store
+                .seen(&self.runtime.uuid, &self.context.incarnation, &doubtful)
+                .await;
+            match found {
+                Ok(seen) => return Some(seen),
+                Err(error) => {
+                    if pauses.is_first() {
+                        tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot look up what was sent before; trying again");
+                    }
+                    if !self.pause(&mut pauses).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn give_back(&self, consumer: &mut Consumer, messages: &[Message]) {
+        for message in messages {
+            self.in_hand.remove(message.seq);
+            consumer.release(message.seq);
+        }
+    }
+
+    async fn open(&self) -> Option<Consumer> {
+        let mut pauses = Pauses::new(LONGEST_PAUSE);
+        loop {
+            let spec = ConsumerSpec {
+                name: consumer_name(&self.context.deployment, &self.pair.id),
+                filter: self.pair.filter.cover.clone(),
+                incarnation: self.pair.incarnation.clone(),
+                start_seq: self.pair.start_seq,
+            };
+            match self.context.bus.consume(spec).await {
+                Ok(consumer) => return Some(consumer),
+                Err(error) => {
+                    if pauses.is_first() {
+                        tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot open a bus consumer; trying again");
+                    }
+                    if !self.pause(&mut pauses).await {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether to go on after the pause.
+    async fn pause(&self, pauses: &mut Pauses) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(pauses.next_pause()) => true,
+        }
+    }
+
+    fn sender(&self, consumer: &Consumer) -> Sender {
+        Sender {
+            client: self.context.client.clone(),
+            policy: self.context.policy.clone(),
+            runtime: self.runtime.clone(),
+            recorder: self.context.recorder.clone(),
+            counters: self.context.counters.clone(),
+            pair: self.pair.clone(),
+            incarnation: self.context.incarnation.clone(),
+            acker: consumer.acker(),
+            in_hand: self.in_hand.clone(),
+            stop: self.stop.clone(),
+            cut: self.context.cut.clone(),
+        }
+    }
+}
+
+enum Step {
+    Taken,
+    Drained,
+    Stopped,
+}
+
+/// Removes an ended pair from the bus, then from the tables. What fails is done again by the next
+/// reload, since the table still has the pair.
+pub(crate) async fn forget(context: &PairContext, pair: &Pair) {
+    let name = consumer_name(&context.deployment, &pair.id);
+    if let Err(error) = context.bus.end(&name).await {
+        tracing::warn!(%error, pair = %pair.id, "cannot remove an ended consumer; trying again at the next reload");
+        return;
+    }
+    if let Err(error) = context.store.forget_pair(&pair.id).await {
+        tracing::warn!(%error, pair = %pair.id, "cannot forget an ended pair; trying again at the next reload");
+    }
+}

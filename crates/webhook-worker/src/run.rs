@@ -1,0 +1,173 @@
+//! A worker's life: register for signals, read the tables, deliver, drain.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use webhook_bus::{Bus, Watch};
+use webhook_delivery::{DeliveryClient, RetryPolicy};
+use webhook_model::topics;
+use webhook_store::Store;
+
+use crate::{
+    Phase, WorkerConfig, WorkerError, WorkerStatus, freshness,
+    heartbeat::{self, Identity},
+    pair::PairContext,
+    recorder,
+    supervisor::Supervisor,
+};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct WorkerDeps {
+    /// Subscriptions and outcomes.
+    pub store: Store,
+    /// Where events come from.
+    pub bus: Bus,
+    /// What posts them; the test ping's own.
+    pub delivery: DeliveryClient,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainReport {
+    /// Everything in flight came to its end, was committed and acknowledged.
+    Drained,
+    /// The deadline came first; the bus keeps what was cut and delivers it again.
+    Cut,
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "drained: every delivery in flight ended and was recorded",
+            Self::Cut => "cut at the drain deadline: what was in flight will be delivered again",
+        })
+    }
+}
+
+/// Delivers until `shutdown`, or until the bus orders a stop. Returns after its last task.
+pub async fn run(
+    deps: WorkerDeps,
+    config: WorkerConfig,
+    status: WorkerStatus,
+    shutdown: CancellationToken,
+) -> Result<DrainReport, WorkerError> {
+    let identity = Identity {
+        deployment: deps.store.deployment_id().to_owned(),
+        instance: uuid::Uuid::new_v4().to_string(),
+    };
+    if !config.takeover {
+        heartbeat::refuse_foreign(&deps.bus, &identity).await?;
+    }
+    // Registered before the tables are read, so that no change falls in between.
+    let changed = deps
+        .bus
+        .watch(&heartbeat::pattern(topics::SUBSCRIPTIONS_CHANGED))
+        .await?;
+    let control = deps.bus.watch(&heartbeat::pattern(topics::CONTROL)).await?;
+    let incarnation = deps.bus.position().await?.incarnation;
+    for pair in deps.store.rebase_pairs(&incarnation).await? {
+        tracing::warn!(
+            subscription = %pair.subscription,
+            filter = %pair.filter.cover,
+            "the bus was recreated; this pair begins anew at its first event, and what the old bus still held is gone"
+        );
+    }
+
+    let stop = shutdown.child_token();
+    let tasks = TaskTracker::new();
+    let reload = Arc::new(Notify::new());
+    let counters = status.counters();
+    let (recorder, outcomes) = recorder::channel();
+    let cut = CancellationToken::new();
+    let recording = tokio::spawn(recorder::run(
+        deps.store.clone(),
+        outcomes,
+        counters.clone(),
+        cut.clone(),
+    ));
+    let (applied, applied_seen) = watch::channel(i64::MIN);
+    let (freshness, checker) = freshness::channel(applied_seen);
+
+    tasks.spawn({
+        let (store, reload, stop) = (deps.store.clone(), reload.clone(), stop.clone());
+        async move { checker.run(|| store.config_version(), &reload, stop).await }
+    });
+    tasks.spawn(heartbeat::run(
+        deps.bus.clone(),
+        identity.clone(),
+        counters.clone(),
+        config.health_interval,
+        stop.clone(),
+    ));
+    tasks.spawn(reload_on_change(changed, reload.clone(), stop.clone()));
+    tasks.spawn(stop_on_order(control, stop.clone()));
+
+    let context = PairContext {
+        store: deps.store.clone(),
+        bus: deps.bus.clone(),
+        client: deps.delivery.clone(),
+        policy: RetryPolicy::default(),
+        freshness,
+        recorder,
+        counters,
+        deployment: identity.deployment,
+        incarnation,
+        cut: cut.clone(),
+    };
+    let supervisor = Supervisor::new(context, &config, applied, stop.clone());
+    status.set(Phase::Running);
+    tasks.spawn({
+        let reload = reload.clone();
+        async move { supervisor.run(&reload, config.reload_interval).await }
+    });
+    tasks.close();
+
+    stop.cancelled().await;
+    status.set(Phase::Draining);
+    // The last recorder handle goes with the last pair task, and the recorder ends with it.
+    let ended = async {
+        tasks.wait().await;
+        recording.await
+    };
+    tokio::pin!(ended);
+    let report = match tokio::time::timeout(config.drain_deadline, &mut ended).await {
+        Ok(_) => DrainReport::Drained,
+        Err(_) => {
+            cut.cancel();
+            let _ = ended.await;
+            DrainReport::Cut
+        }
+    };
+    deps.bus.flush().await?;
+    Ok(report)
+}
+
+async fn reload_on_change(mut changed: Watch, reload: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            message = changed.next() => match message {
+                Some(_) => reload.notify_one(),
+                None => return,
+            }
+        }
+    }
+}
+
+async fn stop_on_order(mut control: Watch, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            message = control.next() => match message {
+                Some(message) if heartbeat::orders_stop(&message) => {
+                    tracing::info!("ordered to stop over the bus");
+                    stop.cancel();
+                }
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Who may have a request open. Each subscription owns one slot, always; more come from a pool
+//! that all share. So however many receivers hang, a healthy one can send.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The process-wide pool. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotPool(Arc<Semaphore>);
+
+impl SlotPool {
+    pub(crate) fn new(size: usize) -> Self {
+        Self(Arc::new(Semaphore::new(size)))
+    }
+
+    /// One subscription's view of the pool, with its own slot.
+    pub(crate) fn subscription(&self) -> Slots {
+        Slots {
+            own: Arc::new(Semaphore::new(1)),
+            pool: self.0.clone(),
+        }
+    }
+}
+
+/// One subscription's slots. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Slots {
+    own: Arc<Semaphore>,
+    pool: Arc<Semaphore>,
+}
+
+/// The right to have one request open; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Slots {
+    /// Waits for the own slot or one of the pool, whichever is free first. Cancel-safe.
+    pub(crate) async fn acquire(&self) -> Slot {
+        let permit = tokio::select! {
+            biased;
+            permit = self.own.clone().acquire_owned() => permit,
+            permit = self.pool.clone().acquire_owned() => permit,
+        };
+        Slot(permit.expect("slot semaphores are never closed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_exhausted_pool_leaves_everybody_one_slot() {
+        let pool = SlotPool::new(2);
+        let greedy = pool.subscription();
+        let held = [
+            greedy.acquire().await,
+            greedy.acquire().await,
+            greedy.acquire().await,
+        ];
+        let fourth = tokio::spawn({
+            let greedy = greedy.clone();
+            async move { greedy.acquire().await }
+        });
+        let _healthy = pool.subscription().acquire().await;
+        assert!(!fourth.is_finished());
+        drop(held);
+        fourth.await.unwrap();
+    }
+}

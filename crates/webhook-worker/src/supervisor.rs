@@ -1,0 +1,251 @@
+//! Reads the tables, starts and stops pair tasks, and goes on doing so until it is told to stop.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use webhook_store::{Pair, Position, Snapshot, StoreError};
+
+use crate::{
+    WorkerConfig,
+    in_hand::InHand,
+    pair::{Order, PairContext, PairTask, forget},
+    pause::Pauses,
+    plan::{Plan, plan},
+    runtime::Runtime,
+    slots::SlotPool,
+    window::Window,
+};
+
+/// Longest pause between tries to read the tables.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Rounds of bringing DECNET's own writes into step before going on with what fits.
+const SYNC_ROUNDS: usize = 3;
+
+/// A pair task that runs, as the supervisor sees it.
+struct Running {
+    subscription: String,
+    orders: watch::Sender<Order>,
+    stop: CancellationToken,
+    in_hand: InHand,
+    end: Option<u64>,
+}
+
+/// The state behind the loop.
+pub(crate) struct Supervisor {
+    context: PairContext,
+    pool: SlotPool,
+    max_in_flight: usize,
+    runtimes: BTreeMap<String, Arc<Runtime>>,
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<String>,
+    applied: watch::Sender<i64>,
+    /// Parent of every pair's stop token.
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        context: PairContext,
+        config: &WorkerConfig,
+        applied: watch::Sender<i64>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            context,
+            pool: SlotPool::new(config.pool_slots),
+            max_in_flight: config.max_in_flight,
+            runtimes: BTreeMap::new(),
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            applied,
+            stop,
+        }
+    }
+
+    /// Reloads on every notification and at every interval until stopped, then returns once every
+    /// pair task has ended. Signals and the timer lead to the same path.
+    pub(crate) async fn run(mut self, reload: &Notify, interval: Duration) {
+        let stop = self.stop.clone();
+        let mut pauses = Pauses::new(LONGEST_PAUSE);
+        loop {
+            let wait = match self.reload().await {
+                Ok(()) => {
+                    pauses.reset();
+                    interval
+                }
+                Err(error) => {
+                    if pauses.is_first() {
+                        tracing::warn!(%error, "cannot read the subscriptions; trying again");
+                    }
+                    pauses.next_pause()
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = reload.notified() => {}
+                () = self.reap() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            self.ended(ended);
+        }
+    }
+
+    /// Waits for a pair task to end; forever while none runs.
+    async fn reap(&mut self) {
+        match self.tasks.join_next().await {
+            Some(ended) => self.ended(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn ended(&mut self, ended: Result<String, tokio::task::JoinError>) {
+        match ended {
+            Ok(id) => {
+                self.running.remove(&id);
+            }
+            Err(error) => {
+                // Its entry goes, too, so that the next reload starts the pair anew.
+                tracing::error!(%error, "a pair task failed");
+                self.running
+                    .retain(|_, running| !running.orders.is_closed());
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.snapshot_in_step().await?;
+        self.update_runtimes(&snapshot);
+        let running = self
+            .running
+            .iter()
+            .map(|(id, r)| (id.clone(), r.end))
+            .collect();
+        self.apply(plan(&running, &snapshot, &self.context.incarnation));
+        // Only now may messages that waited for this version go on.
+        self.applied.send_replace(snapshot.version);
+        Ok(())
+    }
+
+    /// Reads the tables; rows that DECNET wrote itself get their pairs first.
+    async fn snapshot_in_step(&self) -> Result<Snapshot, StoreError> {
+        let store = &self.context.store;
+        let mut snapshot = store.snapshot().await?;
+        for _ in 0..SYNC_ROUNDS {
+            if snapshot.out_of_step.is_empty() {
+                break;
+            }
+            let position = match self.context.bus.position().await {
+                Ok(position) => Position {
+                    incarnation: position.incarnation,
+                    next_seq: position.next_seq,
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the bus position; changed rows wait for the next reload");
+                    break;
+                }
+            };
+            for uuid in &snapshot.out_of_step {
+                store.sync_pairs(uuid, &position).await?;
+            }
+            snapshot = store.snapshot().await?;
+        }
+        Ok(snapshot)
+    }
+
+    fn update_runtimes(&mut self, snapshot: &Snapshot) {
+        let mut known = BTreeMap::new();
+        for view in &snapshot.subscriptions {
+            let uuid = view.subscription.uuid.clone();
+            let runtime = match self.runtimes.remove(&uuid) {
+                Some(runtime) => {
+                    runtime.update(view);
+                    runtime
+                }
+                None => Arc::new(Runtime::new(
+                    view,
+                    Window::new(self.max_in_flight),
+                    self.pool.subscription(),
+                )),
+            };
+            known.insert(uuid, runtime);
+        }
+        self.runtimes = known;
+    }
+
+    fn apply(&mut self, plan: Plan) {
+        for (id, end) in plan.finish {
+            if let Some(running) = self.running.get_mut(&id) {
+                running.end = Some(end);
+                running.orders.send_replace(Order::Finish(end));
+            }
+        }
+        for id in plan.stop {
+            self.order(&id, Order::Stop);
+        }
+        for pair in plan.remove {
+            if !self.order(&pair.id, Order::Remove) {
+                let context = self.context.clone();
+                self.tasks.spawn(async move {
+                    forget(&context, &pair).await;
+                    pair.id
+                });
+            }
+        }
+        for pair in plan.start {
+            self.start(pair);
+        }
+    }
+
+    /// Whether the pair runs and was told.
+    fn order(&self, id: &str, order: Order) -> bool {
+        let Some(running) = self.running.get(id) else {
+            return false;
+        };
+        running.orders.send_replace(order);
+        running.stop.cancel();
+        true
+    }
+
+    fn start(&mut self, pair: Pair) {
+        let Some(runtime) = self.runtimes.get(&pair.subscription) else {
+            return;
+        };
+        let predecessors = self
+            .running
+            .values()
+            .filter(|running| running.subscription == pair.subscription)
+            .filter_map(|running| Some((running.in_hand.clone(), running.end?)))
+            .collect();
+        let order = pair.end_seq.map_or(Order::Run, Order::Finish);
+        let (orders, ordered) = watch::channel(order);
+        let running = Running {
+            subscription: pair.subscription.clone(),
+            orders,
+            stop: self.stop.child_token(),
+            in_hand: InHand::default(),
+            end: pair.end_seq,
+        };
+        let id = pair.id.clone();
+        let task = PairTask {
+            context: self.context.clone(),
+            runtime: runtime.clone(),
+            pair,
+            orders: ordered,
+            stop: running.stop.clone(),
+            in_hand: running.in_hand.clone(),
+            predecessors,
+        };
+        self.running.insert(id.clone(), running);
+        self.tasks.spawn(async move {
+            task.run().await;
+            id
+        });
+    }
+}

@@ -1,0 +1,176 @@
+//! How many messages of one subscription may be in hand at once: additive increase on success,
+//! halved on failure, like TCP's congestion window.
+//!
+//! The window bounds memory and the work a crash repeats; it knows nothing of sockets. A message
+//! is in hand from the moment the bus hands it out until its outcome is committed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// A fresh subscription's window: enough to hide a round trip, little to lose on a dead receiver.
+const START: usize = 4;
+
+/// The limit's arithmetic, apart from who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit {
+    current: usize,
+    max: usize,
+}
+
+impl Limit {
+    pub(crate) fn new(max: usize) -> Self {
+        let max = max.max(1);
+        Self {
+            current: START.min(max),
+            max,
+        }
+    }
+
+    pub(crate) fn grown(self) -> Self {
+        Self {
+            current: (self.current + 1).min(self.max),
+            ..self
+        }
+    }
+
+    pub(crate) fn halved(self) -> Self {
+        Self {
+            current: (self.current / 2).max(1),
+            ..self
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Inner {
+    limit: Limit,
+    in_hand: usize,
+}
+
+/// One subscription's window. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    inner: Arc<Mutex<Inner>>,
+    freed: Arc<Notify>,
+}
+
+impl Window {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                limit: Limit::new(max),
+                in_hand: 0,
+            })),
+            freed: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Waits until at least one message may be taken; returns a permit for each that may be, at
+    /// most `wanted`. Cancel-safe.
+    pub(crate) async fn acquire(&self, wanted: usize) -> Vec<WindowPermit> {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Registered before looking, so that a permit freed in between wakes us.
+            freed.as_mut().enable();
+            let permits = self.try_acquire(wanted);
+            if !permits.is_empty() {
+                return permits;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_acquire(&self, wanted: usize) -> Vec<WindowPermit> {
+        let mut inner = self.lock();
+        let free = inner
+            .limit
+            .current
+            .saturating_sub(inner.in_hand)
+            .min(wanted);
+        inner.in_hand += free;
+        (0..free).map(|_| WindowPermit(self.clone())).collect()
+    }
+
+    /// Notes a success or a failure of the endpoint.
+    pub(crate) fn report(&self, success: bool) {
+        let mut inner = self.lock();
+        inner.limit = if success {
+            inner.limit.grown()
+        } else {
+            inner.limit.halved()
+        };
+        drop(inner);
+        if success {
+            self.freed.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // Nothing panics while it is held; a poisoned window is still a valid one.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to hold one message of the subscription.
+#[derive(Debug)]
+pub(crate) struct WindowPermit(Window);
+
+impl Drop for WindowPermit {
+    fn drop(&mut self) {
+        self.0.lock().in_hand -= 1;
+        self.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_limit_stays_within_its_bounds(
+            max in 0..200_usize,
+            outcomes in proptest::collection::vec(any::<bool>(), 0..300),
+        ) {
+            let mut limit = Limit::new(max);
+            for success in outcomes {
+                let before = limit.current;
+                limit = if success { limit.grown() } else { limit.halved() };
+                prop_assert!((1..=max.max(1)).contains(&limit.current));
+                prop_assert!(if success { limit.current >= before } else { limit.current <= before });
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_window_waits_for_a_permit() {
+        let window = Window::new(2);
+        let mut permits = window.acquire(10).await;
+        assert_eq!(permits.len(), 2);
+        let waiting = tokio::spawn({
+            let window = window.clone();
+            async move { window.acquire(1).await.len() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        permits.pop();
+        assert_eq!(waiting.await.unwrap(), 1);
+        drop(permits);
+        assert_eq!(window.acquire(10).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn failures_narrow_and_successes_widen() {
+        let window = Window::new(8);
+        for _ in 0..10 {
+            window.report(true);
+        }
+        assert_eq!(window.acquire(100).await.len(), 8);
+        window.report(false);
+        assert_eq!(window.acquire(100).await.len(), 4);
+    }
+}
