@@ -1,1 +1,29 @@
-//! Test receivers.
+//! What the tests of the webhook crates share: receivers that misbehave on demand, an HMAC check
+//! that knows nothing of the code under test, a reconciler, builders.
+//!
+//! ```
+//! use std::time::Duration;
+//! use webhook_testkit::{Behaviour, Receiver};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let receiver = Receiver::start(Behaviour::first(2, Behaviour::status(503), Behaviour::ok())).await;
+//! receiver.trust("0123456789abcdef");
+//! // … deliver to receiver.url() …
+//! # receiver.post_raw("/hook", &[], b"{}").await;
+//! let got = receiver.wait_for(1, Duration::from_secs(5)).await;
+//! assert_eq!(got[0].answered, Some(503));
+//! # }
+//! ```
+
+mod build;
+mod receiver;
+mod reconcile;
+mod signature;
+mod soak;
+
+pub use build::{event, free_port, temp_dir};
+pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver};
+pub use reconcile::{Reconciler, Report};
+pub use signature::Signatures;
+pub use soak::{long_or_short, soak};
