@@ -1,2 +1,34 @@
-//! `decnet`.
-fn main() {}
+//! `decnet`: signed, durable webhook egress in one binary.
+//!
+//! This crate turns arguments and environment into each library's configuration, runs them, and
+//! says how it ended. What an event, a delivery or a subscription is, the libraries know.
+
+mod cli;
+mod client;
+mod commands;
+mod daemon;
+mod notify;
+mod output;
+mod private_file;
+mod publish;
+mod receiver;
+mod server;
+mod settings;
+mod shutdown;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use crate::settings::{Env, ProcessEnv};
+
+fn main() -> ExitCode {
+    let env = Env(&ProcessEnv);
+    let command = match cli::parse(std::env::args_os(), settings::is_gated(env)) {
+        Ok(command) => command,
+        Err(parsed) => return parsed.exit(),
+    };
+    match commands::run(command, env) {
+        Ok(code) => code,
+        Err(error) => output::failure(&error),
+    }
+}

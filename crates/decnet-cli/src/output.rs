@@ -1,0 +1,124 @@
+//! What people see: styles, tables, failures.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+
+use crate::client::Unreachable;
+
+pub(crate) const BOLD: Style = Style::new().bold();
+pub(crate) const DIM: Style = Style::new().dimmed();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const NOTE: Style = AnsiColor::Yellow.on_default();
+pub(crate) const TOPIC: Style = AnsiColor::Cyan.on_default();
+
+/// Status when the server gave no answer: a script may want to wait and try again.
+const EXIT_UNREACHABLE: u8 = 3;
+
+/// Prints why a command failed and says with what status to exit.
+pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    });
+    if broken_pipe {
+        // `decnet … | head` got what it wanted.
+        return ExitCode::SUCCESS;
+    }
+    anstream::eprintln!("{BAD}error{BAD:#}: {error:#}");
+    if error.chain().any(|cause| cause.is::<Unreachable>()) {
+        ExitCode::from(EXIT_UNREACHABLE)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Prints a line to standard output; that nobody reads it is an error the caller may pass on.
+pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(anstream::stdout(), "{text}")
+}
+
+/// Prints rows under headings, fitted to the terminal.
+pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(headings.to_vec());
+    for row in rows {
+        table.add_row(
+            row.into_iter()
+                .map(|cell| printable(&cell))
+                .collect::<Vec<_>>(),
+        );
+    }
+    if io::stdout().is_terminal()
+        && let Some((width, _)) = terminal_size::terminal_size()
+    {
+        table
+            .set_width(width.0)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    for row in table.trim_fmt().lines() {
+        line(row.strip_prefix(' ').unwrap_or(row))?;
+    }
+    Ok(())
+}
+
+/// Text of somebody else's making without what steers a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// The first `max` characters on one line, and a sign that there was more.
+pub(crate) fn short(text: &str, max: usize) -> String {
+    let mut cut: String = printable(text).chars().take(max).collect();
+    if text.chars().nth(max).is_some() {
+        cut.push('…');
+    }
+    cut
+}
+
+/// Numbers as people read them: 12,345.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_grouped() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_taken_out() {
+        assert_eq!(short("a\x1b[31mred", 40), "a\u{fffd}[31mred");
+        assert_eq!(short("abcdef", 3), "abc…");
+        assert_eq!(short("abc", 3), "abc");
+    }
+}

@@ -1,0 +1,361 @@
+//! What `serve`, `api` and `webhook` have in common: open, start the parts, wait, stop, say how.
+
+mod banner;
+mod first_token;
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::{Context, anyhow};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
+use webhook_bus::{Bus, BusServer, Journal, JournalConfig, Role, SocketConfig};
+use webhook_delivery::DeliveryClient;
+use webhook_store::Store;
+use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
+
+pub(crate) use self::{
+    banner::{banner, fact},
+    first_token::first_token,
+};
+use crate::{
+    private_file,
+    settings::{BusChoice, DataDir, ServerSettings},
+};
+
+/// What may come after the worker's own drain deadline: commits, and requests that just ended.
+const STOP_MARGIN: Duration = Duration::from_secs(4);
+/// Pause between two looks at whether the worker has started; nobody notices less.
+const READY_POLL: Duration = Duration::from_millis(10);
+
+/// Which parts run in this process.
+pub(crate) struct Parts {
+    /// The API, with the key of its tokens.
+    pub(crate) api: Option<JwtSecret>,
+    /// The worker, and DECNET's socket with it.
+    pub(crate) worker: bool,
+    /// Where health is served when there is no API.
+    pub(crate) probe: Option<SocketAddr>,
+}
+
+/// Parts that share one store, one bus and one delivery client.
+pub(crate) struct Server {
+    shutdown: CancellationToken,
+    tasks: JoinSet<anyhow::Result<Option<DrainReport>>>,
+    store: Store,
+    bus: Bus,
+    status: WorkerStatus,
+    runs_worker: bool,
+    api_url: Option<ApiUrl>,
+    probe_addr: Option<SocketAddr>,
+    stop_within: Duration,
+}
+
+impl Server {
+    /// Opens what the parts need, binds what they listen on, and starts them.
+    pub(crate) async fn start(
+        settings: ServerSettings,
+        parts: Parts,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let store = Store::open(&settings.database)
+            .await
+            .context("opening the database")?;
+        let (bus, socket) = open_bus(&settings, parts.worker).await?;
+        let delivery = DeliveryClient::new(settings.delivery)?;
+        let status = WorkerStatus::default();
+        let mut server = Self {
+            tasks: JoinSet::new(),
+            store,
+            bus,
+            status,
+            runs_worker: parts.worker && settings.bus != BusChoice::Disabled,
+            api_url: None,
+            probe_addr: None,
+            stop_within: settings.worker.drain_deadline + STOP_MARGIN,
+            shutdown,
+        };
+        if let Some(secret) = parts.api {
+            let config = ApiConfig {
+                host: settings.host,
+                port: settings.port,
+                ..ApiConfig::new(secret)
+            };
+            server
+                .start_api(config, delivery.clone(), &settings.data_dir)
+                .await?;
+        }
+        if let Some(addr) = parts.probe {
+            server.start_probe(addr)?;
+        }
+        if let Some(socket) = socket {
+            let shutdown = server.shutdown.clone();
+            server.spawn("bus socket", async move { Ok(socket.run(shutdown).await?) });
+        }
+        if server.runs_worker {
+            let deps = WorkerDeps {
+                store: server.store.clone(),
+                bus: server.bus.clone(),
+                delivery,
+            };
+            let (status, shutdown) = (server.status.clone(), server.shutdown.clone());
+            server.tasks.spawn(async move {
+                Ok(Some(
+                    webhook_worker::run(deps, settings.worker, status, shutdown).await?,
+                ))
+            });
+        } else if parts.worker {
+            let reason = "the bus is disabled (DECNET_BUS_ENABLED=false)";
+            server.status.idle(reason);
+            tracing::warn!(reason, "the worker is idle: nothing is delivered");
+            let shutdown = server.shutdown.clone();
+            server.spawn("idle worker", async move {
+                shutdown.cancelled().await;
+                Ok(())
+            });
+        }
+        Ok(server)
+    }
+
+    /// The API's base URL, for people and programs on this machine.
+    pub(crate) fn api_url(&self) -> Option<&str> {
+        self.api_url.as_ref().map(|url| url.url.as_str())
+    }
+
+    /// Where health is served without an API.
+    pub(crate) fn probe_addr(&self) -> Option<SocketAddr> {
+        self.probe_addr
+    }
+
+    /// Waits until the worker has started; fails with the reason when it does not.
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+        while self.runs_worker && self.status.phase() == Phase::Starting {
+            tokio::select! {
+                Some(ended) = self.tasks.join_next() => {
+                    self.shutdown.cancel();
+                    return match ended {
+                        Ok(Ok(_)) => Err(anyhow!("stopped before it was ready")),
+                        Ok(Err(error)) => Err(error),
+                        Err(panic) => Err(panic.into()),
+                    };
+                }
+                () = sleep(READY_POLL) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Until `shutdown`, or until a part ends by itself, which stops the others. Returns when no
+    /// task is left.
+    pub(crate) async fn wait(mut self) -> anyhow::Result<DrainReport> {
+        let mut report = DrainReport::Drained;
+        let mut failure = None;
+        let mut ended = self.first_end().await;
+        self.shutdown.cancel();
+        crate::notify::stopping();
+        let rest = async {
+            while let Some(outcome) = ended {
+                match outcome {
+                    Ok(Ok(drained)) => report = drained.unwrap_or(report),
+                    Ok(Err(error)) => _ = failure.get_or_insert(error),
+                    Err(panic) => _ = failure.get_or_insert(panic.into()),
+                }
+                ended = self.tasks.join_next().await;
+            }
+        };
+        let in_time = timeout(self.stop_within, rest).await.is_ok();
+        if !in_time {
+            self.tasks.shutdown().await;
+            report = DrainReport::Cut;
+        }
+        drop(self.api_url);
+        if let Err(error) = self.bus.close().await {
+            tracing::warn!(%error, "the bus did not close cleanly");
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(report),
+        }
+    }
+
+    /// The order to stop, or the first part that ends without one.
+    async fn first_end(
+        &mut self,
+    ) -> Option<Result<anyhow::Result<Option<DrainReport>>, tokio::task::JoinError>> {
+        tokio::select! {
+            () = self.shutdown.cancelled() => self.tasks.join_next().await,
+            ended = self.tasks.join_next() => ended,
+        }
+    }
+
+    async fn start_api(
+        &mut self,
+        config: ApiConfig,
+        delivery: DeliveryClient,
+        data_dir: &DataDir,
+    ) -> anyhow::Result<()> {
+        let deps = ApiDeps {
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            delivery,
+        };
+        let api = ApiServer::bind(config, deps).await?;
+        self.api_url = Some(ApiUrl::leave(data_dir, api.addr())?);
+        let shutdown = self.shutdown.clone();
+        self.spawn("API", async move { Ok(api.run(shutdown).await?) });
+        Ok(())
+    }
+
+    fn start_probe(&mut self, addr: SocketAddr) -> anyhow::Result<()> {
+        let (store, status) = (self.store.clone(), self.status.clone());
+        let probe = ProbeServer::bind(addr, move || missing(store.clone(), status.clone()))?;
+        self.probe_addr = Some(probe.addr());
+        let shutdown = self.shutdown.clone();
+        self.spawn(
+            "health server",
+            async move { Ok(probe.run(shutdown).await?) },
+        );
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks
+            .spawn(async move { part.await.context(name).map(|()| None) });
+    }
+}
+
+/// Says where the server is, tells who waits, and sees it through to its end.
+pub(crate) async fn run(mut server: Server, ready_pipe: bool) -> anyhow::Result<ExitCode> {
+    if let Some(url) = server.api_url() {
+        fact("api", url);
+    }
+    if let Some(addr) = server.probe_addr() {
+        fact("health", format_args!("http://{addr}/readyz"));
+    }
+    if let Err(error) = server.ready().await {
+        // The reason is what counts; how the rest ends is in the log.
+        let _ = server.wait().await;
+        return Err(error);
+    }
+    crate::notify::ready(ready_pipe);
+    let report = server.wait().await?;
+    eprintln!("{report}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a worker's readiness lacks.
+async fn missing(store: Store, status: WorkerStatus) -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Err(error) = store.ping().await {
+        tracing::warn!(%error, "not ready: no database");
+        missing.push("database".to_owned());
+    }
+    match status.phase() {
+        Phase::Running => {}
+        phase => missing.push(format!("worker ({phase})")),
+    }
+    missing
+}
+
+/// The bus, and its socket where this process is the one to serve it.
+async fn open_bus(
+    settings: &ServerSettings,
+    is_worker: bool,
+) -> anyhow::Result<(Bus, Option<BusServer>)> {
+    let serves = match &settings.bus {
+        BusChoice::Embedded { socket } if is_worker => Some(socket),
+        _ => None,
+    };
+    let role = if serves.is_some() {
+        Role::Worker
+    } else {
+        Role::Appender
+    };
+    let journal = JournalConfig::new(settings.data_dir.journal(), role);
+    let bus = Bus::from(Journal::open(journal).await?);
+    let socket = match serves {
+        Some(path) => Some(BusServer::bind(&bus, SocketConfig::new(path)).await?),
+        None => None,
+    };
+    Ok((bus, socket))
+}
+
+/// The address that a server leaves in its data directory for as long as it runs.
+struct ApiUrl {
+    url: String,
+    data_dir: DataDir,
+}
+
+impl ApiUrl {
+    fn leave(data_dir: &DataDir, addr: SocketAddr) -> anyhow::Result<Self> {
+        let url = base_url(addr);
+        let path = data_dir.api_url();
+        private_file::replace(&path, &format!("{url}\n"))
+            .with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self {
+            url,
+            data_dir: data_dir.clone(),
+        })
+    }
+}
+
+impl Drop for ApiUrl {
+    fn drop(&mut self) {
+        let path = self.data_dir.api_url();
+        // Another server may have left its own by now.
+        if std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == self.url) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// How programs on this machine reach an address; "any" is reached over loopback.
+fn base_url(mut addr: SocketAddr) -> String {
+    if addr.ip().is_unspecified() {
+        match addr {
+            SocketAddr::V4(_) => addr.set_ip([127, 0, 0, 1].into()),
+            SocketAddr::V6(_) => addr.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+    format!("http://{addr}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_reached_over_loopback() {
+        for (addr, url) in [
+            ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("0.0.0.0:8000", "http://127.0.0.1:8000"),
+            ("[::]:8000", "http://[::1]:8000"),
+            ("192.0.2.7:80", "http://192.0.2.7:80"),
+        ] {
+            assert_eq!(base_url(addr.parse().unwrap()), url);
+        }
+    }
+
+    #[test]
+    fn an_address_is_taken_back_unless_it_is_anothers() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::at(dir.path().into());
+        let addr = "127.0.0.1:4711".parse().unwrap();
+        drop(ApiUrl::leave(&data_dir, addr).unwrap());
+        assert!(!data_dir.api_url().exists());
+        let left = ApiUrl::leave(&data_dir, addr).unwrap();
+        std::fs::write(data_dir.api_url(), "http://127.0.0.1:4712\n").unwrap();
+        drop(left);
+        assert!(data_dir.api_url().exists());
+    }
+}

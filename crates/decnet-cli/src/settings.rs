@@ -1,0 +1,31 @@
+//! Arguments and environment become each crate's configuration, once, before anything starts.
+//!
+//! Only this program reads variables. Whatever is wrong is named with its value and a remedy.
+
+mod bus;
+mod data_dir;
+mod env;
+mod jwt;
+mod server;
+
+pub(crate) use self::{
+    bus::BusChoice,
+    data_dir::DataDir,
+    env::{Env, Nothing, ProcessEnv, SettingError, parse_setting},
+    jwt::JwtKey,
+    server::{
+        HttpOptions, ServerSettings, StorageOptions, WorkerOptions, listen_address, metrics_addr,
+    },
+};
+#[cfg(test)]
+mod tests;
+
+/// Whether this machine is an agent that may not run what belongs to the master.
+pub(crate) fn is_gated(env: Env<'_>) -> bool {
+    let is = |name: &str, value: &str| {
+        env.0
+            .var(name)
+            .is_some_and(|found| found.eq_ignore_ascii_case(value))
+    };
+    is("DECNET_MODE", "agent") && !is("DECNET_DISALLOW_MASTER", "false")
+}

@@ -1,0 +1,175 @@
+//! What `DECNET_BUS_URL` and `--bus` may say.
+
+use std::{
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DataDir,
+    env::{Env, SettingError},
+};
+
+/// Longest path of a Unix socket on Linux, without the zero at its end (`sun_path`).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The bus to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BusChoice {
+    /// `DECNET_BUS_ENABLED=false`: the worker stays up and idle.
+    Disabled,
+    /// The journal in the data directory.
+    Embedded {
+        /// Where other programs reach it over DECNET's socket protocol.
+        socket: PathBuf,
+    },
+}
+
+impl BusChoice {
+    /// The flag, else the variables of contract §4, else `embedded`.
+    pub(crate) fn read(
+        env: Env<'_>,
+        flag: Option<&str>,
+        data_dir: &DataDir,
+    ) -> Result<Self, SettingError> {
+        if env.flag("DECNET_BUS_ENABLED")? == Some(false) {
+            return Ok(Self::Disabled);
+        }
+        if let Some(url) = flag {
+            return parse("--bus", url, data_dir);
+        }
+        if let Some(url) = env.secret("DECNET_BUS_URL")? {
+            return parse("DECNET_BUS_URL", &url, data_dir);
+        }
+        match env.path("DECNET_BUS_SOCKET") {
+            Some(_) => Err(broker("DECNET_BUS_SOCKET", "unset it")),
+            None => parse("DECNET_BUS_URL", "embedded", data_dir),
+        }
+    }
+}
+
+impl fmt::Display for BusChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("disabled (DECNET_BUS_ENABLED=false)"),
+            Self::Embedded { socket } => write!(f, "embedded, socket {}", socket.display()),
+        }
+    }
+}
+
+fn parse(name: &str, url: &str, data_dir: &DataDir) -> Result<BusChoice, SettingError> {
+    // A NATS URL may carry a password: only its scheme is ever shown.
+    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+    match scheme {
+        "embedded" if rest.is_empty() => embedded(name, &data_dir.socket()),
+        "embedded" if rest.starts_with('/') => embedded(name, Path::new(rest)),
+        "unix" => Err(broker(name, "use `embedded`")),
+        "nats" | "tls" => Err(SettingError::NotInThisBuild {
+            name: name.into(),
+            what: format!("{scheme}:// (NATS JetStream)"),
+            is_not: "is not",
+            remedy: "use `embedded`",
+        }),
+        _ => Err(SettingError::Invalid {
+            name: name.into(),
+            value: format!("{scheme}{}", if rest.is_empty() { "" } else { "://…" }),
+            expected: "a bus".into(),
+            remedy: "use `embedded`, or `embedded:///path/of/the.sock` for another socket".into(),
+        }),
+    }
+}
+
+fn embedded(name: &str, socket: &Path) -> Result<BusChoice, SettingError> {
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes > MAX_SOCKET_PATH {
+        return Err(SettingError::Invalid {
+            name: name.into(),
+            value: format!("embedded://{}", socket.display()),
+            expected: format!("a socket path of at most {MAX_SOCKET_PATH} bytes (it has {bytes})"),
+            remedy: "set DECNET_BUS_URL=embedded:///a/shorter/path.sock".into(),
+        });
+    }
+    Ok(BusChoice::Embedded {
+        socket: socket.into(),
+    })
+}
+
+fn broker(name: &str, remedy: &'static str) -> SettingError {
+    SettingError::NotInThisBuild {
+        name: name.into(),
+        what: "reading from an existing DECNET broker (unix://)".into(),
+        is_not: "is not",
+        remedy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: [(&'static str, &str); 3], flag: Option<&str>) -> Result<BusChoice, String> {
+        BusChoice::read(Env(&vars), flag, &DataDir::at("/data".into()))
+            .map_err(|error| error.to_string())
+    }
+
+    fn embedded_at(socket: &str) -> Result<BusChoice, String> {
+        Ok(BusChoice::Embedded {
+            socket: socket.into(),
+        })
+    }
+
+    const NONE: (&str, &str) = ("X", "");
+
+    #[test]
+    fn embedded_is_the_default_and_takes_a_socket() {
+        assert_eq!(read([NONE; 3], None), embedded_at("/data/bus.sock"));
+        assert_eq!(
+            read([NONE; 3], Some("embedded")),
+            embedded_at("/data/bus.sock")
+        );
+        assert_eq!(
+            read([NONE; 3], Some("embedded:///run/d.sock")),
+            embedded_at("/run/d.sock")
+        );
+        let vars = [("DECNET_BUS_URL", "embedded:///run/e.sock"), NONE, NONE];
+        assert_eq!(read(vars, None), embedded_at("/run/e.sock"));
+    }
+
+    #[test]
+    fn disabled_comes_first() {
+        let vars = [
+            ("DECNET_BUS_ENABLED", "False"),
+            ("DECNET_BUS_URL", "nats://n"),
+            NONE,
+        ];
+        assert_eq!(read(vars, None), Ok(BusChoice::Disabled));
+        let error = read([("DECNET_BUS_ENABLED", "maybe"), NONE, NONE], None).unwrap_err();
+        assert!(error.contains("DECNET_BUS_ENABLED=\"maybe\""), "{error}");
+    }
+
+    #[test]
+    fn other_buses_are_refused_in_one_sentence_without_their_password() {
+        let error = read([NONE; 3], Some("nats://user:hunter2@n:4222")).unwrap_err();
+        assert_eq!(
+            error,
+            "--bus: nats:// (NATS JetStream) is not in this build; use `embedded`"
+        );
+        let vars = [("DECNET_BUS_SOCKET", "/run/decnet/bus.sock"), NONE, NONE];
+        let error = read(vars, None).unwrap_err();
+        assert!(error.starts_with("DECNET_BUS_SOCKET: "), "{error}");
+        let error = read([NONE; 3], Some("unix:///run/x")).unwrap_err();
+        assert!(error.contains("not in this build"), "{error}");
+        let error = read([NONE; 3], Some("amqp://user:hunter2@n")).unwrap_err();
+        assert!(error.contains("--bus=\"amqp://…\""), "{error}");
+        let error = read([NONE; 3], Some("embedded://relative")).unwrap_err();
+        assert!(error.contains("embedded:///path"), "{error}");
+    }
+
+    #[test]
+    fn a_long_socket_path_says_so_before_anything_starts() {
+        let long = format!("embedded:///{}", "x".repeat(120));
+        let error = read([NONE; 3], Some(&long)).unwrap_err();
+        assert!(error.contains("at most 107 bytes (it has 121)"), "{error}");
+    }
+}

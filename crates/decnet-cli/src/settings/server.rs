@@ -1,0 +1,218 @@
+//! What `serve`, `api` and `webhook` are started with.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use webhook_delivery::{DeliveryConfig, EgressPolicy};
+use webhook_store::DatabaseConfig;
+use webhook_worker::WorkerConfig;
+
+use super::{BusChoice, DataDir, Env, Nothing, SettingError, parse_setting};
+
+/// Where data lives and events come from.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(crate) struct StorageOptions {
+    /// Directory for everything that is kept [env: DECNET_DATA_DIR; default: /var/lib/decnet where
+    /// it can be written, else the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Database [env: DECNET_DATABASE_URL; default: sqlite://<data dir>/decnet.db]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// Bus: `embedded`, or `embedded:///path` to serve its socket elsewhere [env: DECNET_BUS_URL;
+    /// default: embedded]
+    #[arg(long, value_name = "URL")]
+    pub(crate) bus: Option<String>,
+}
+
+/// Where the API listens.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(crate) struct HttpOptions {
+    /// Address or name to listen on [env: DECNET_API_HOST; default: 127.0.0.1]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+    /// Port to listen on; 0 takes a free one [env: DECNET_API_PORT; default: 8000]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+}
+
+/// How the worker runs.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(crate) struct WorkerOptions {
+    /// Start although another worker's heartbeat is heard (that one must be gone: two workers send
+    /// everything twice)
+    #[arg(long)]
+    pub(crate) takeover: bool,
+}
+
+/// What every server needs, whichever parts of it run.
+#[derive(Debug)]
+pub(crate) struct ServerSettings {
+    pub(crate) data_dir: DataDir,
+    pub(crate) database: DatabaseConfig,
+    pub(crate) bus: BusChoice,
+    pub(crate) delivery: DeliveryConfig,
+    pub(crate) worker: WorkerConfig,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl ServerSettings {
+    /// Flags first, then variables, then defaults.
+    pub(crate) fn read(
+        env: Env<'_>,
+        storage: &StorageOptions,
+        http: &HttpOptions,
+        worker: &WorkerOptions,
+    ) -> Result<Self, SettingError> {
+        let data_dir = DataDir::for_server(env, storage.data_dir.as_deref())?;
+        let database = database(env, storage.database_url.as_deref(), &data_dir)?;
+        let bus = BusChoice::read(env, storage.bus.as_deref(), &data_dir)?;
+        let (host, port) = listen_address(env, http)?;
+        Ok(Self {
+            data_dir,
+            database,
+            bus,
+            delivery: DeliveryConfig {
+                egress: egress(env)?,
+                ..DeliveryConfig::default()
+            },
+            worker: worker_config(env, worker)?,
+            host,
+            port,
+        })
+    }
+
+    /// For the demo: a free port on loopback, and one address that deliveries may go to.
+    pub(crate) fn demo(data_dir: DataDir) -> Result<Self, SettingError> {
+        let nothing = Env(&Nothing);
+        let http = HttpOptions {
+            host: None,
+            port: Some(0),
+        };
+        let (host, port) = listen_address(nothing, &http)?;
+        let loopback = IpNet::from(std::net::IpAddr::from([127, 0, 0, 1]));
+        Ok(Self {
+            database: database(nothing, None, &data_dir)?,
+            bus: BusChoice::read(nothing, None, &data_dir)?,
+            delivery: DeliveryConfig {
+                egress: EgressPolicy::default().allow_cidrs(vec![loopback]),
+                ..DeliveryConfig::default()
+            },
+            worker: WorkerConfig::default(),
+            data_dir,
+            host,
+            port,
+        })
+    }
+}
+
+/// Host and port of the API; also where clients look when nothing says otherwise.
+pub(crate) fn listen_address(
+    env: Env<'_>,
+    http: &HttpOptions,
+) -> Result<(String, u16), SettingError> {
+    let host = http.host.clone().or(env.text("DECNET_API_HOST")?);
+    let port = env.parsed(
+        "DECNET_API_PORT",
+        "a port number 0..65535",
+        "set it to a free port, e.g. 8000; 0 takes any free one",
+        |text| text.parse().ok(),
+    )?;
+    Ok((
+        host.unwrap_or_else(|| "127.0.0.1".into()),
+        http.port.or(port).unwrap_or(8000),
+    ))
+}
+
+/// Where `decnet webhook` serves health and metrics.
+pub(crate) fn metrics_addr(
+    env: Env<'_>,
+    flag: Option<SocketAddr>,
+) -> Result<SocketAddr, SettingError> {
+    let variable = env.parsed(
+        "DECNET_METRICS_ADDR",
+        "an address with a port",
+        "set it to e.g. 127.0.0.1:9464; port 0 takes any free one",
+        |text| text.parse().ok(),
+    )?;
+    Ok(flag
+        .or(variable)
+        .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9464))))
+}
+
+fn database(
+    env: Env<'_>,
+    flag: Option<&str>,
+    data_dir: &DataDir,
+) -> Result<DatabaseConfig, SettingError> {
+    let (name, url) = match (flag, env.secret("DECNET_DATABASE_URL")?) {
+        (Some(url), _) => ("--database-url", url.to_owned()),
+        (None, Some(url)) => ("DECNET_DATABASE_URL", url),
+        (None, None) => ("", format!("sqlite://{}", data_dir.database().display())),
+    };
+    let config = DatabaseConfig::new(url);
+    match config
+        .url
+        .split_once("://")
+        .map(|(scheme, rest)| (scheme, !rest.is_empty()))
+    {
+        Some(("sqlite", true)) => Ok(config),
+        Some((scheme @ ("postgres" | "postgresql" | "mysql"), _)) => {
+            Err(SettingError::NotInThisBuild {
+                name: name.into(),
+                what: format!("{scheme}://"),
+                is_not: "is not",
+                remedy: "use `sqlite:///path/to/decnet.db`, or leave it out",
+            })
+        }
+        _ => Err(SettingError::Invalid {
+            name: name.into(),
+            value: config.shown_url(),
+            expected: "a database URL".into(),
+            remedy: "use `sqlite:///path/to/decnet.db`, or leave it out".into(),
+        }),
+    }
+}
+
+fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
+    const NAME: &str = "DECNET_WEBHOOK_ALLOW_CIDRS";
+    let private = env.flag("DECNET_WEBHOOK_ALLOW_PRIVATE")?.unwrap_or(false);
+    let cidrs = env.text(NAME)?.unwrap_or_default();
+    let cidrs = cidrs
+        .split(',')
+        .map(str::trim)
+        .filter(|cidr| !cidr.is_empty())
+        .map(|cidr| {
+            parse_setting(
+                NAME,
+                cidr,
+                "a network such as 10.20.0.0/16",
+                "separate networks by commas; a single address is written 10.20.0.7/32",
+                |text| text.parse().ok(),
+            )
+        })
+        .collect::<Result<Vec<IpNet>, _>>()?;
+    Ok(EgressPolicy::default()
+        .allow_private(private)
+        .allow_cidrs(cidrs))
+}
+
+fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, SettingError> {
+    env.parsed(
+        "DECNET_WEBHOOK_CIRCUIT_THRESHOLD",
+        "a number of failed deliveries, 1 or more",
+        "set it to e.g. 5, or unset it",
+        |text| text.parse::<u32>().ok().filter(|&count| count > 0),
+    )?;
+    env.parsed(
+        "DECNET_WEBHOOK_BUS_RECONNECT_SECS",
+        "a number of seconds, 1 or more",
+        "set it to e.g. 60, or unset it",
+        |text| text.parse::<u64>().ok().filter(|&seconds| seconds > 0),
+    )?;
+    Ok(WorkerConfig {
+        takeover: options.takeover,
+        ..WorkerConfig::default()
+    })
+}

@@ -1,0 +1,152 @@
+use std::path::Path;
+
+use super::{env::Lookup, *};
+
+fn read(vars: &dyn Lookup, data_dir: &Path) -> Result<ServerSettings, String> {
+    let storage = StorageOptions {
+        data_dir: Some(data_dir.into()),
+        ..Default::default()
+    };
+    ServerSettings::read(
+        Env(vars),
+        &storage,
+        &HttpOptions::default(),
+        &WorkerOptions::default(),
+    )
+    .map_err(|error| error.to_string())
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = read(&[("X", "")], dir.path()).unwrap();
+    assert_eq!(
+        settings.database.url,
+        format!("sqlite://{}/decnet.db", dir.path().display())
+    );
+    assert_eq!(
+        settings.bus,
+        BusChoice::Embedded {
+            socket: dir.path().join("bus.sock")
+        }
+    );
+    assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 8000));
+    assert!(!settings.worker.takeover);
+    let metrics = server::metrics_addr(Env(&[("X", "")]), None).unwrap();
+    assert_eq!(metrics.to_string(), "127.0.0.1:9464");
+}
+
+#[test]
+fn every_wrong_value_is_named_with_a_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, value, remedy) in [
+        ("DECNET_API_PORT", "80000", "set it to a free port"),
+        (
+            "DECNET_WEBHOOK_ALLOW_PRIVATE",
+            "perhaps",
+            "`true` or `false`",
+        ),
+        ("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", "0", "e.g. 5"),
+        ("DECNET_WEBHOOK_BUS_RECONNECT_SECS", "soon", "e.g. 60"),
+        ("DECNET_BUS_ENABLED", "2", "`true` or `false`"),
+        ("DECNET_DATABASE_URL", "oracle://x", "sqlite:///path"),
+    ] {
+        let error = read(&[(name, value)], dir.path()).unwrap_err();
+        assert!(
+            error.starts_with(&format!("{name}={value:?} is not ")),
+            "{error}"
+        );
+        assert!(error.contains(remedy), "{error}");
+    }
+    let vars = [("DECNET_WEBHOOK_ALLOW_CIDRS", "10.0.0.0/8, 10.20.0.0/99")];
+    let error = read(&vars, dir.path()).unwrap_err();
+    assert!(
+        error.contains("\"10.20.0.0/99\""),
+        "only the wrong one is named: {error}"
+    );
+    let error = server::metrics_addr(Env(&[("DECNET_METRICS_ADDR", "9464")]), None).unwrap_err();
+    assert!(error.to_string().contains("127.0.0.1:9464"), "{error}");
+}
+
+#[test]
+fn databases_of_other_builds_are_refused_without_their_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let vars = [("DECNET_DATABASE_URL", "postgres://decnet:hunter2@db/decnet")];
+    let error = read(&vars, dir.path()).unwrap_err();
+    assert!(
+        error.contains("postgres:// is not in this build"),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn secrets_come_from_files_too_but_not_from_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("url");
+    std::fs::write(&file, "sqlite:///elsewhere.db\n").unwrap();
+    let vars = [("DECNET_DATABASE_URL_FILE", file.to_str().unwrap())];
+    assert_eq!(
+        read(&vars, dir.path()).unwrap().database.url,
+        "sqlite:///elsewhere.db"
+    );
+
+    let both = [
+        ("DECNET_DATABASE_URL_FILE", file.to_str().unwrap()),
+        ("DECNET_DATABASE_URL", "sqlite:///x.db"),
+    ];
+    let error = read(&both, dir.path()).unwrap_err();
+    assert_eq!(
+        error,
+        "DECNET_DATABASE_URL and DECNET_DATABASE_URL_FILE are both set; unset one of them"
+    );
+
+    let missing = [("DECNET_DATABASE_URL_FILE", "/does/not/exist")];
+    let error = read(&missing, dir.path()).unwrap_err();
+    assert!(
+        error.starts_with("DECNET_DATABASE_URL_FILE=\"/does/not/exist\" cannot"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_token_key_is_made_once_and_a_short_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = DataDir::at(dir.path().into());
+    let none = [("X", "")];
+    assert!(
+        JwtKey::for_client(Env(&none), &data_dir).unwrap().is_none(),
+        "a client makes none"
+    );
+    assert!(JwtKey::for_server(Env(&none), &data_dir).unwrap().is_new);
+    assert!(!JwtKey::for_server(Env(&none), &data_dir).unwrap().is_new);
+    assert!(JwtKey::for_client(Env(&none), &data_dir).unwrap().is_some());
+
+    let short = [("DECNET_JWT_SECRET", "hunter2")];
+    let Err(error) = JwtKey::for_server(Env(&short), &data_dir) else {
+        panic!("a short key was taken");
+    };
+    let error = error.to_string();
+    assert!(
+        error.starts_with("DECNET_JWT_SECRET has 7 characters"),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn the_gate_closes_on_agents_alone() {
+    let gated = |mode: &str, disallow: &str| {
+        is_gated(Env(&[
+            ("DECNET_MODE", mode),
+            ("DECNET_DISALLOW_MASTER", disallow),
+        ]))
+    };
+    assert!(gated("agent", ""));
+    assert!(gated("agent", "true"));
+    assert!(gated("AGENT", "anything"));
+    assert!(!gated("agent", "false"));
+    assert!(!gated("agent", "False"));
+    assert!(!gated("master", "true"));
+    assert!(!is_gated(Env(&[("X", "")])));
+}
