@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let store = Store::open(&DatabaseConfig::new(url)).await?;
         let uuids = subscriptions(&store).await?;
         let (mut rows, mut next) = (0, 0);
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), cpu_micros());
         while start.elapsed() < TIME_PER_SIZE {
             let batch: Vec<_> = (next..next + size).map(|seq| record(&uuids, seq)).collect();
             store.record(&batch).await?;
@@ -33,8 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         let seconds = start.elapsed().as_secs_f64();
         println!(
-            "batches of {size:3}: {:8.0} rows/s ({rows} rows)",
-            rows as f64 / seconds
+            "batches of {size:3}: {:7.0} rows/s, {:5.1} µs CPU a row ({rows} rows)",
+            rows as f64 / seconds,
+            (cpu_micros() - cpu) as f64 / rows as f64,
         );
         let start = Instant::now();
         let asked: Vec<u64> = (0..500).collect();
@@ -89,4 +90,22 @@ fn record(uuids: &[String], seq: u64) -> DeliveryRecord {
         epoch: 1,
         counts: true,
     }
+}
+
+/// CPU time of this process so far, which a busy machine disturbs less than the rate.
+fn cpu_micros() -> u64 {
+    const MICROS_PER_TICK: u64 = 10_000;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 14 and 15, utime and stime; counted behind the name, which may contain spaces.
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    ticks * MICROS_PER_TICK
 }

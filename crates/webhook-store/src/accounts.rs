@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use sea_orm::{
@@ -10,6 +10,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query},
 };
 use sea_orm_migration::SchemaManager;
+use tokio::time::Instant;
 use webhook_model::UtcTime;
 
 use crate::{Store, StoreError, UserRow, backend};

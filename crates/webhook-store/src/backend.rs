@@ -32,15 +32,6 @@ pub(crate) fn reading(backend: DbBackend) -> TransactionOptions {
     }
 }
 
-/// How many transactions of one process may write at a time.
-pub(crate) fn writers(backend: DbBackend, max_connections: u32) -> usize {
-    match backend {
-        // It has one write lock; queueing here is fair, its busy handler is not.
-        DbBackend::Sqlite => 1,
-        _ => max_connections as usize,
-    }
-}
-
 /// A column with one of DECNET's datetimes, as text.
 pub(crate) fn datetime_text(backend: DbBackend, column: impl IntoColumnRef) -> Expr {
     let column = Expr::col(column);

@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 pub struct DatabaseConfig {
     /// `sqlite:///path/to/decnet.db`. From `DECNET_DATABASE_URL`.
     pub url: String,
-    /// Most connections of this process. Default 8.
+    /// Most connections of this process, at least 2: one writes. Default 8.
     pub max_connections: u32,
-    /// Longest wait for a connection or for this process's turn to write. Default 10 s.
+    /// Longest wait for a connection, i.e. also for this process's turn to write. Default 10 s.
     pub acquire_timeout: Duration,
     /// Longest wait for another process's write to end (SQLite). Default 5 s.
     pub busy_timeout: Duration,

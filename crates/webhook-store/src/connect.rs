@@ -13,7 +13,7 @@ use std::{
 use sea_orm::{
     DatabaseConnection, DbErr, RuntimeErr, SqlxSqliteConnector,
     sqlx::{
-        self, ConnectOptions, SqlitePool,
+        ConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
     },
 };
@@ -24,7 +24,23 @@ use crate::{DatabaseConfig, StoreError, backend};
 /// Pause between attempts to open a file that another process is just turning to WAL.
 const OPEN_RETRY: Duration = Duration::from_millis(20);
 
-pub(crate) async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, StoreError> {
+/// Pages in the WAL before they go to the database itself: 16 MiB, four times the default, since the
+/// log's newest pages are written again with every commit.
+const WAL_PAGES: &str = "4000";
+
+/// What the writing connection may keep in memory, in KiB (hence the sign): the newest pages of
+/// every subscription's part of the indexes, a few thousand subscriptions' worth.
+const WRITER_CACHE: &str = "-16000";
+
+/// The connections of one process.
+pub(crate) struct Connections {
+    pub(crate) readers: DatabaseConnection,
+    /// SQLite has one write lock. One connection that queues for it is fair, which SQLite's own
+    /// waiting is not, and it finds the pages it wrote last in its cache.
+    pub(crate) writer: DatabaseConnection,
+}
+
+pub(crate) async fn connect(config: &DatabaseConfig) -> Result<Connections, StoreError> {
     let misunderstood = |reason: String| StoreError::Url {
         url: config.shown_url(),
         reason,
@@ -47,7 +63,7 @@ pub(crate) async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnectio
 async fn sqlite(
     config: &DatabaseConfig,
     options: SqliteConnectOptions,
-) -> Result<DatabaseConnection, StoreError> {
+) -> Result<Connections, StoreError> {
     let path = options.get_filename().to_owned();
     create_private(&path).map_err(|source| StoreError::CreateFile { path, source })?;
     let options = options
@@ -56,10 +72,39 @@ async fn sqlite(
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(config.busy_timeout)
         .foreign_keys(false)
+        // Statement journals of large INSERTs would go to a temporary file otherwise.
+        .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", WAL_PAGES)
         .disable_statement_logging();
+    let writing = options.clone().pragma("cache_size", WRITER_CACHE);
+    Ok(Connections {
+        writer: pool(config, writing, 1).await?,
+        readers: pool(
+            config,
+            options.pragma("query_only", "ON"),
+            config.max_connections.saturating_sub(1).max(1),
+        )
+        .await?,
+    })
+}
+
+async fn pool(
+    config: &DatabaseConfig,
+    options: SqliteConnectOptions,
+    max_connections: u32,
+) -> Result<DatabaseConnection, StoreError> {
     let deadline = Instant::now() + config.busy_timeout;
     loop {
-        match pool(config, options.clone()).await {
+        let attempt = SqlitePoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            // A local file: nothing to gain from closing or testing connections.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_with(options.clone())
+            .await;
+        match attempt {
             // Turning a new file to WAL does not wait for others who are doing the same.
             Err(error) if backend::is_busy(&error) && Instant::now() < deadline => {
                 sleep(OPEN_RETRY).await;
@@ -73,21 +118,6 @@ async fn sqlite(
             Ok(pool) => return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)),
         }
     }
-}
-
-async fn pool(
-    config: &DatabaseConfig,
-    options: SqliteConnectOptions,
-) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePoolOptions::new()
-        .max_connections(config.max_connections)
-        .acquire_timeout(config.acquire_timeout)
-        // A local file: nothing to gain from closing or testing connections.
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false)
-        .connect_with(options)
-        .await
 }
 
 /// Makes the file for its owner alone, and its folder if that is missing. What exists is left as

@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -78,9 +78,6 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Other writes of this process did not end in time.
-    #[error("no turn to write to the database within {0:?}")]
-    Busy(Duration),
     /// The database refused.
     #[error(transparent)]
     Database(#[from] DbErr),
@@ -91,7 +88,7 @@ impl StoreError {
     /// call may succeed later. Otherwise a batch contains a row that never will; bisect it.
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Busy(_) | Self::CreateFile { .. } | Self::Open { .. } => true,
+            Self::CreateFile { .. } | Self::Open { .. } => true,
             Self::Database(error) => is_connection(error),
             Self::Url { .. }
             | Self::NewerSchema { .. }

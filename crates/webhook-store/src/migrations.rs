@@ -25,7 +25,7 @@ impl MigratorTrait for Migrator {
 }
 
 /// Migrates within the caller's transaction, so that processes that start together take turns and
-/// a crash leaves nothing half-done (MySQL commits each statement; ours can be repeated).
+/// a crash leaves nothing half-done.
 pub(crate) async fn migrate(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
     let known: BTreeSet<String> = Migrator::migrations()
         .iter()

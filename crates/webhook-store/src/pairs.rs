@@ -74,7 +74,7 @@ impl Store {
 
 /// Makes the pairs fit the subscription. Live pairs whose filter stays are not touched.
 pub(crate) async fn reconcile(
-    txn: &WriteTxn<'_>,
+    txn: &WriteTxn,
     subscription: &Subscription,
     position: &Position,
 ) -> Result<Plan, StoreError> {
@@ -87,7 +87,7 @@ pub(crate) async fn reconcile(
 
 /// Ends every pair of a subscription that is gone.
 pub(crate) async fn abandon(
-    txn: &WriteTxn<'_>,
+    txn: &WriteTxn,
     uuid: &str,
     position: &Position,
 ) -> Result<Plan, StoreError> {
@@ -109,7 +109,7 @@ async fn of(conn: &impl ConnectionTrait, uuid: &str) -> Result<Vec<Pair>, StoreE
         .collect()
 }
 
-async fn write(txn: &WriteTxn<'_>, plan: &Plan) -> Result<(), StoreError> {
+async fn write(txn: &WriteTxn, plan: &Plan) -> Result<(), StoreError> {
     for pair in &plan.ended {
         pair::Entity::update(row::ended(pair)?)
             .exec(txn.conn())

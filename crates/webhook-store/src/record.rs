@@ -211,7 +211,7 @@ async fn look_up<'a>(
 
 /// Writes what the outcomes mean for their subscriptions, one UPDATE each.
 async fn count<'a>(
-    txn: &WriteTxn<'_>,
+    txn: &WriteTxn,
     records: impl Iterator<Item = &'a DeliveryRecord>,
     epochs: &HashMap<String, i64>,
 ) -> Result<(), StoreError> {

@@ -2,26 +2,21 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-
-use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
-    QueryFilter, QuerySelect, TransactionTrait,
-    sea_query::{Expr, ExprTrait},
-};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
 };
 
 use crate::{
     BadRow, DatabaseConfig, StoreError,
     accounts::Accounts,
-    backend, connect,
+    backend,
+    connect::{self, Connections},
     entities::{meta, state},
     migrations,
+};
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
+    QueryFilter, QuerySelect, TransactionTrait,
+    sea_query::{Expr, ExprTrait},
 };
 
 /// Bad rows whose warning is remembered, so that it is given once and not with every read.
@@ -34,10 +29,8 @@ pub struct Store {
 }
 
 struct Inner {
-    db: DatabaseConnection,
+    connections: Connections,
     deployment_id: String,
-    writers: Semaphore,
-    write_timeout: Duration,
     warned: Mutex<HashSet<BadRow>>,
     accounts: Accounts,
 }
@@ -50,17 +43,17 @@ impl Store {
     /// [`StoreError::NewerSchema`] when a newer decnet migrated it;
     /// [`StoreError::is_connection`] when trying again later may help.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, StoreError> {
-        let db = connect::connect(config).await?;
-        let txn = db.begin_with_options(backend::writing()).await?;
+        let connections = connect::connect(config).await?;
+        let txn = connections
+            .writer
+            .begin_with_options(backend::writing())
+            .await?;
         let meta = migrations::migrate(&txn).await?;
         txn.commit().await?;
-        let writers = backend::writers(db.get_database_backend(), config.max_connections);
         Ok(Self {
             inner: Arc::new(Inner {
-                db,
+                connections,
                 deployment_id: meta.deployment_id,
-                writers: Semaphore::new(writers),
-                write_timeout: config.acquire_timeout,
                 warned: Mutex::default(),
                 accounts: Accounts::default(),
             }),
@@ -69,7 +62,9 @@ impl Store {
 
     /// Closes every connection; calls after that fail.
     pub async fn close(&self) -> Result<(), StoreError> {
-        Ok(self.inner.db.close_by_ref().await?)
+        self.inner.connections.readers.close_by_ref().await?;
+        // Last, so that nobody keeps SQLite from folding the WAL into the file.
+        Ok(self.inner.connections.writer.close_by_ref().await?)
     }
 
     /// Whether the database answers.
@@ -88,8 +83,9 @@ impl Store {
         config_version(self.db()).await
     }
 
+    /// For single queries; what writes takes [`begin_write`](Self::begin_write).
     pub(crate) fn db(&self) -> &DatabaseConnection {
-        &self.inner.db
+        &self.inner.connections.readers
     }
 
     pub(crate) fn accounts(&self) -> &Accounts {
@@ -101,16 +97,14 @@ impl Store {
         Ok(self.db().begin_with_options(options).await?)
     }
 
-    pub(crate) async fn begin_write(&self) -> Result<WriteTxn<'_>, StoreError> {
-        let inner = &*self.inner;
-        let permit = timeout(inner.write_timeout, inner.writers.acquire())
-            .await
-            .map_err(|_| StoreError::Busy(inner.write_timeout))?
-            .expect("the semaphore is never closed");
-        Ok(WriteTxn {
-            txn: inner.db.begin_with_options(backend::writing()).await?,
-            _permit: permit,
-        })
+    pub(crate) async fn begin_write(&self) -> Result<WriteTxn, StoreError> {
+        let txn = self
+            .inner
+            .connections
+            .writer
+            .begin_with_options(backend::writing())
+            .await?;
+        Ok(WriteTxn { txn })
     }
 
     /// Warns of each bad row once per reason.
@@ -157,14 +151,12 @@ pub(crate) async fn config_version(conn: &impl ConnectionTrait) -> Result<i64, S
     })
 }
 
-/// A transaction that writes, in its turn. Dropped without a commit, it is rolled back.
-pub(crate) struct WriteTxn<'a> {
-    // Before the permit: the next one begins when this one has ended.
+/// A transaction that writes. Dropped without a commit, it is rolled back.
+pub(crate) struct WriteTxn {
     txn: DatabaseTransaction,
-    _permit: SemaphorePermit<'a>,
 }
 
-impl WriteTxn<'_> {
+impl WriteTxn {
     pub(crate) fn conn(&self) -> &DatabaseTransaction {
         &self.txn
     }

@@ -179,7 +179,7 @@ pub(crate) async fn find(
 /// `webhook_state` is locked first, here and by the recorder, so that they never wait for each
 /// other.
 pub(crate) async fn find_locked(
-    txn: &WriteTxn<'_>,
+    txn: &WriteTxn,
     uuid: &str,
 ) -> Result<Option<Subscription>, StoreError> {
     state::Entity::find_by_id(uuid)
@@ -211,7 +211,7 @@ async fn one(
 
 /// Tells a taken name before the database does, which also works where DECNET's table compares
 /// names in another way.
-async fn check_name(txn: &WriteTxn<'_>, subscription: &Subscription) -> Result<(), StoreError> {
+async fn check_name(txn: &WriteTxn, subscription: &Subscription) -> Result<(), StoreError> {
     let select = Query::select()
         .column(Column::Name)
         .from(Column::Table)

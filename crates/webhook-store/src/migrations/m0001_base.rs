@@ -68,7 +68,6 @@ impl MigrationTrait for Migration {
                     .name("ix_webhook_deliveries_seen")
                     .table(delivery::Entity)
                     .col(Delivery::Subscription)
-                    .col(Delivery::Incarnation)
                     .col(Delivery::Seq)
                     .to_owned(),
             )

@@ -69,3 +69,20 @@ async fn an_older_users_table_has_no_cutoff() {
         None
     );
 }
+
+#[tokio::test]
+async fn decnet_installed_later_is_found() {
+    let database = Database::new();
+    let store = database.open().await;
+    assert_eq!(store.user("u-1").await.unwrap(), None);
+    database.decnet().await.run(USERS).await;
+    assert_eq!(
+        store.user("u-1").await.unwrap(),
+        None,
+        "not looked for with every request"
+    );
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    tokio::time::resume();
+    assert!(store.user("u-1").await.unwrap().is_some());
+}
