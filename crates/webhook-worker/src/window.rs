@@ -141,7 +141,8 @@ mod tests {
                 let before = limit.current;
                 limit = if success { limit.grown() } else { limit.halved() };
                 prop_assert!((1..=max.max(1)).contains(&limit.current));
-                prop_assert!(if success { limit.current >= before } else { limit.current <= before });
+                let direction = if success { limit.current >= before } else { limit.current <= before };
+                prop_assert!(direction);
             }
         }
     }

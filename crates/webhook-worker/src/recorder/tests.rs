@@ -18,7 +18,10 @@ impl Ledger for Picky {
             let mut away = self.away.lock().unwrap();
             if *away > 0 {
                 *away -= 1;
-                return Err(StoreError::Busy(Duration::from_secs(1)));
+                return Err(StoreError::CreateFile {
+                    path: "decnet.db".into(),
+                    source: std::io::ErrorKind::StorageFull.into(),
+                });
             }
         }
         match records

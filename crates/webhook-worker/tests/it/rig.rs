@@ -1,0 +1,290 @@
+//! One installation in a temporary directory: a store, a journal, a worker that can be started
+//! and drained.
+
+use std::{path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Bus, Journal, JournalConfig, Publication, Role};
+use webhook_delivery::{DeliveryClient, DeliveryConfig, EgressPolicy};
+use webhook_model::{EndpointUrl, Event, Secret, Subscription, SubscriptionName, TopicPattern};
+use webhook_store::{DatabaseConfig, NewSubscription, Patched, Position, Store, SubscriptionPatch};
+use webhook_testkit::event;
+use webhook_worker::{DrainReport, WorkerConfig, WorkerDeps, WorkerError, WorkerStatus, run};
+
+/// Longest wait for anything a test expects: far beyond what it takes, short of a hung run.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const SECRET: &str = "a-secret-of-the-tests";
+
+pub(crate) struct Rig {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) dir: TempDir,
+    worker: Option<Worker>,
+}
+
+struct Worker {
+    task: JoinHandle<Result<DrainReport, WorkerError>>,
+    shutdown: CancellationToken,
+    status: WorkerStatus,
+}
+
+impl Rig {
+    pub(crate) async fn new() -> Self {
+        let dir = webhook_testkit::temp_dir();
+        Self {
+            store: open_store(dir.path().join("decnet.db")).await,
+            bus: open_bus(dir.path().join("journal.db")).await,
+            dir,
+            worker: None,
+        }
+    }
+
+    /// A rig whose worker runs.
+    pub(crate) async fn started() -> Self {
+        let mut rig = Self::new().await;
+        rig.start();
+        rig
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.start_with(WorkerConfig::default());
+    }
+
+    pub(crate) fn start_with(&mut self, config: WorkerConfig) {
+        let deps = WorkerDeps {
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            delivery: loopback_client(),
+        };
+        let (shutdown, status) = (CancellationToken::new(), WorkerStatus::default());
+        let task = tokio::spawn(run(deps, config, status.clone(), shutdown.clone()));
+        self.worker = Some(Worker {
+            task,
+            shutdown,
+            status,
+        });
+    }
+
+    pub(crate) fn status(&self) -> WorkerStatus {
+        self.worker.as_ref().expect("a worker runs").status.clone()
+    }
+
+    /// Orders the worker to stop.
+    pub(crate) fn shut_down(&self) {
+        self.worker
+            .as_ref()
+            .expect("a worker runs")
+            .shutdown
+            .cancel();
+    }
+
+    /// Waits for the worker's end.
+    pub(crate) async fn ended(&mut self) -> Result<DrainReport, WorkerError> {
+        let worker = self.worker.take().expect("a worker runs");
+        tokio::time::timeout(PATIENCE, worker.task)
+            .await
+            .expect("the worker ends")
+            .expect("the worker does not panic")
+    }
+
+    pub(crate) async fn drain(&mut self) -> DrainReport {
+        self.shut_down();
+        self.ended().await.expect("a worker that drains")
+    }
+
+    pub(crate) async fn position(&self) -> Position {
+        let position = self.bus.position().await.unwrap();
+        Position {
+            incarnation: position.incarnation,
+            next_seq: position.next_seq,
+        }
+    }
+
+    /// As the API does it: the bus position, then the row, then the signal.
+    pub(crate) async fn subscribe(&self, name: &str, url: &str, patterns: &[&str]) -> Subscription {
+        let new = NewSubscription {
+            name: SubscriptionName::parse(name).unwrap(),
+            url: EndpointUrl::parse(url).unwrap(),
+            secret: Secret::parse(SECRET).unwrap(),
+            topic_patterns: parse(patterns),
+            enabled: true,
+        };
+        let created = self
+            .store
+            .create(new, &self.position().await)
+            .await
+            .unwrap();
+        self.signal().await;
+        created
+    }
+
+    pub(crate) async fn patch(&self, uuid: &str, patch: SubscriptionPatch) -> Patched {
+        let position = self.position().await;
+        let patched = self.store.patch(uuid, patch, &position).await.unwrap();
+        self.signal().await;
+        patched.expect("the subscription exists")
+    }
+
+    pub(crate) async fn signal(&self) {
+        self.publish_raw(
+            "system.webhook.subscriptions_changed",
+            br#"{"v":1,"payload":{}}"#,
+        )
+        .await;
+    }
+
+    /// Publishes an event of this topic and returns its id.
+    pub(crate) async fn publish(&self, topic: &str) -> String {
+        let event = event(topic);
+        self.publish_event(&event).await;
+        event.id.to_string()
+    }
+
+    pub(crate) async fn publish_many(&self, topic: &str, count: usize) -> Vec<String> {
+        let events: Vec<Event> = (0..count).map(|_| event(topic)).collect();
+        let batch = events.iter().map(publication).collect();
+        self.bus.publish(batch).await.unwrap();
+        events
+            .into_iter()
+            .map(|event| event.id.to_string())
+            .collect()
+    }
+
+    pub(crate) async fn publish_event(&self, event: &Event) {
+        self.bus.publish(vec![publication(event)]).await.unwrap();
+    }
+
+    pub(crate) async fn publish_raw(&self, topic: &str, bytes: &[u8]) {
+        let publication = Publication {
+            topic: webhook_model::Topic::parse(topic).unwrap(),
+            bytes: bytes.to_vec().into(),
+            dedup: None,
+        };
+        self.bus.publish(vec![publication]).await.unwrap();
+    }
+
+    /// Waits until the store has this many deliveries of one subscription in one status.
+    pub(crate) async fn recorded(&self, uuid: &str, status: &str, count: usize) {
+        let query = self.count_of(uuid, status);
+        let reached = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                ticks.tick().await;
+                if query.get().await >= count {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{count} deliveries of {uuid} become {status}"));
+    }
+
+    fn count_of(&self, uuid: &str, status: &str) -> CountQuery {
+        CountQuery {
+            database: self.dir.path().join("decnet.db"),
+            uuid: uuid.to_owned(),
+            status: status.to_owned(),
+        }
+    }
+}
+
+/// Counts rows with a connection of its own, as an operator with the SQLite shell would.
+struct CountQuery {
+    database: PathBuf,
+    uuid: String,
+    status: String,
+}
+
+impl CountQuery {
+    async fn get(&self) -> usize {
+        let rows = rows(&self.database, &self.uuid);
+        rows.iter().filter(|row| row.status == self.status).count()
+    }
+}
+
+/// A row of the delivery log.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) event_id: String,
+    pub(crate) status: String,
+    pub(crate) attempts: i64,
+    pub(crate) status_code: Option<i64>,
+    pub(crate) error: Option<String>,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+pub(crate) fn rows(database: &std::path::Path, uuid: &str) -> Vec<Row> {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    let mut statement = connection
+        .prepare(
+            "SELECT event_id, status, attempts, status_code, error, body
+             FROM webhook_deliveries WHERE subscription = ?1 ORDER BY id",
+        )
+        .unwrap();
+    let rows = statement.query_map([uuid], |row| {
+        Ok(Row {
+            event_id: row.get(0)?,
+            status: match row.get::<_, i64>(1)? {
+                0 => "retrying",
+                1 => "dead",
+                2 => "delivered",
+                _ => "unknown",
+            }
+            .to_owned(),
+            attempts: row.get(2)?,
+            status_code: row.get(3)?,
+            error: row.get(4)?,
+            body: row.get(5)?,
+        })
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+impl Rig {
+    pub(crate) fn rows(&self, uuid: &str) -> Vec<Row> {
+        rows(&self.dir.path().join("decnet.db"), uuid)
+    }
+}
+
+pub(crate) fn parse(patterns: &[&str]) -> Vec<TopicPattern> {
+    patterns
+        .iter()
+        .map(|p| TopicPattern::parse(p).unwrap())
+        .collect()
+}
+
+pub(crate) async fn open_store(path: PathBuf) -> Store {
+    let url = format!("sqlite://{}", path.display());
+    Store::open(&DatabaseConfig::new(url)).await.unwrap()
+}
+
+pub(crate) async fn open_bus(path: PathBuf) -> Bus {
+    Bus::from(
+        Journal::open(JournalConfig::new(path, Role::Worker))
+            .await
+            .unwrap(),
+    )
+}
+
+/// A client that reaches loopback, where every receiver of the tests is, and nothing else private.
+pub(crate) fn loopback_client() -> DeliveryClient {
+    let egress = EgressPolicy::default().allow_cidrs(vec!["127.0.0.0/8".parse().unwrap()]);
+    DeliveryClient::new(DeliveryConfig {
+        egress,
+        ..DeliveryConfig::default()
+    })
+    .unwrap()
+}
+
+fn publication(event: &Event) -> Publication {
+    Publication {
+        topic: event.topic.clone(),
+        bytes: event.envelope(),
+        dedup: None,
+    }
+}
