@@ -1,1 +1,40 @@
-//! placeholder
+//! The HTTP API: subscriptions, test pings, publishing, health, and the OpenAPI document.
+//!
+//! It decides who may ask and whether a request makes sense; what then happens is up to the store,
+//! the bus and the delivery client. It knows nothing of how events get from the bus to a receiver.
+//!
+//! ```no_run
+//! use tokio_util::sync::CancellationToken;
+//! use webhook_api::{ApiConfig, ApiDeps, ApiServer, tokens::JwtSecret};
+//!
+//! # async fn example(deps: ApiDeps) -> Result<(), webhook_api::ApiError> {
+//! let secret = JwtSecret::parse("0123456789abcdef0123456789abcdef")?;
+//! let server = ApiServer::bind(ApiConfig::new(secret), deps).await?;
+//! println!("listening on http://{}", server.addr());
+//! server.run(CancellationToken::new()).await
+//! # }
+//! ```
+
+mod api;
+mod auth;
+mod body;
+mod config;
+mod error;
+mod events;
+mod fields;
+mod health;
+mod limit;
+mod openapi;
+mod probe;
+mod problem;
+mod routes;
+mod server;
+mod subscriptions;
+pub mod tokens;
+
+pub use api::ApiDeps;
+pub use config::ApiConfig;
+pub use error::ApiError;
+pub use openapi::openapi;
+pub use probe::ProbeServer;
+pub use server::ApiServer;

@@ -1,0 +1,107 @@
+//! What all requests share, and the rule where their work is done.
+//!
+//! actix runs each request on one of a few single-threaded runtimes, drops it when its client hangs
+//! up, and ends those runtimes before the rest of the program. Database connections, HTTP
+//! connections and half-made changes must survive that, so whatever touches the dependencies goes
+//! through [`Api::work`], onto the runtime that the program was started on.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::Semaphore};
+use tokio_util::task::TaskTracker;
+use webhook_bus::{Bus, Publication};
+use webhook_delivery::DeliveryClient;
+use webhook_model::{Event, Payload, Topic, topics};
+use webhook_store::{Position, Store};
+
+use crate::{body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem, tokens::JwtSecret};
+
+/// How long a request waits for its signal to the workers. They look at the table every 60 s
+/// anyway, so a signal is worth a moment, not a failed request.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the API acts on.
+#[derive(Clone)]
+pub struct ApiDeps {
+    /// Subscriptions, and DECNET's users.
+    pub store: Store,
+    /// Where events and signals are published.
+    pub bus: Bus,
+    /// Sends test pings, and knows which addresses are refused.
+    pub delivery: DeliveryClient,
+}
+
+/// Shared by all requests.
+pub(crate) struct Api {
+    pub(crate) deps: ApiDeps,
+    pub(crate) jwt_secret: JwtSecret,
+    pub(crate) creates: CreateLimit,
+    /// One permit a KiB of request bodies in memory.
+    pub(crate) bodies: Arc<Semaphore>,
+    tracker: TaskTracker,
+    runtime: Handle,
+}
+
+impl Api {
+    /// For requests that are served from now on; call it on the runtime that does the work.
+    pub(crate) fn new(deps: ApiDeps, jwt_secret: JwtSecret) -> Arc<Self> {
+        Arc::new(Self {
+            deps,
+            jwt_secret,
+            creates: CreateLimit::default(),
+            bodies: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            tracker: TaskTracker::new(),
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Does something to its end, even when the client hangs up meanwhile.
+    pub(crate) async fn work<T, F, Fut>(self: &Arc<Self>, task: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Self>) -> Fut,
+        Fut: Future<Output = Result<T, Problem>> + Send + 'static,
+    {
+        let task = task(Arc::clone(self));
+        match self.tracker.spawn_on(task, &self.runtime).await {
+            Ok(done) => done,
+            Err(failed) => Err(Problem::Internal(failed.to_string())),
+        }
+    }
+
+    /// Returns when no request's work is left.
+    pub(crate) async fn drained(&self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// Where the bus stands: what a new pair of a subscription starts from.
+    pub(crate) async fn position(&self) -> Result<Position, Problem> {
+        let position = self.deps.bus.position().await?;
+        Ok(Position {
+            incarnation: position.incarnation,
+            next_seq: position.next_seq,
+        })
+    }
+
+    /// Tells the workers to look at the table. Never fails: they also look on their own.
+    pub(crate) async fn signal_change(&self) {
+        let topic = Topic::parse(topics::SUBSCRIPTIONS_CHANGED).expect("a constant topic is valid");
+        let event = Event::new(topic.clone(), "changed", Payload::empty());
+        let signal = Publication {
+            topic,
+            bytes: event.envelope(),
+            dedup: None,
+        };
+        let sent = tokio::time::timeout(SIGNAL_TIMEOUT, self.deps.bus.publish(vec![signal])).await;
+        let failure = match sent {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {SIGNAL_TIMEOUT:?}"),
+        };
+        tracing::warn!(
+            failure,
+            "workers not told of a change; they find it within 60 s"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+use std::time::Duration;
+
+use crate::tokens::JwtSecret;
+
+/// Everything about the API that an operator can set.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// Host name or address to listen on. `DECNET_API_HOST`, default `127.0.0.1`.
+    pub host: String,
+    /// TCP port to listen on; 0 takes a free one. `DECNET_API_PORT`, default 8000.
+    pub port: u16,
+    /// Key of the tokens, 32 characters or more. `DECNET_JWT_SECRET`; no default here, the program
+    /// makes one at its first start.
+    pub jwt_secret: JwtSecret,
+    /// Threads that read requests and write answers, at least 1. No variable, default 2: the work
+    /// itself is done elsewhere, and an API of this kind is never bound by its parser.
+    pub workers: usize,
+    /// Seconds that requests in progress get to finish at shutdown. No variable, default 10 s:
+    /// as long as the longest thing a request waits for, one delivery attempt.
+    pub shutdown_grace: Duration,
+}
+
+impl ApiConfig {
+    /// The defaults, with the one thing that has none.
+    pub fn new(jwt_secret: JwtSecret) -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: 8000,
+            jwt_secret,
+            workers: 2,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `POST /events`: what it takes, and what it hands to the bus.
+
+mod input;
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+
+pub(crate) use self::input::PublishBody;
+use crate::{
+    body::MAX_EVENTS_BODY_BYTES,
+    problem::Problem,
+    routes::{Answer, Call, json},
+};
+
+/// How long a request waits for the bus to take its events. The client may send the same ids
+/// again; the bus knows them.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was taken.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Published {
+    /// The events' ids in the order of the request.
+    #[schema(example = json!(["b0b260086f544541bb1086329ccbeb99"]))]
+    ids: Vec<String>,
+}
+
+/// Publish events
+///
+/// One event, or a list of 1 to 1,000 of which all are taken or none. 202 says that the bus has
+/// taken responsibility. After anything else the same events may be sent again with the same ids:
+/// an id with the same topic and content is taken once. An event has at most 1 MiB, the whole body
+/// 16 MiB. Unknown members are kept in the payload under `_extra`.
+#[utoipa::path(post, path = "/api/v1/events", tag = "events", operation_id = "publishEvents",
+    security(("bearer" = [])),
+    request_body(content = PublishBody, examples(
+        ("one" = (summary = "One event", value = json!({
+            "topic": "attacker.observed", "type": "observed", "payload": {"ip": "192.0.2.7"}
+        }))),
+        ("list" = (summary = "A list, with ids to repeat it by", value = json!([
+            {"id": "b0b260086f544541bb1086329ccbeb99", "topic": "attacker.observed", "ts": 1777032000.5, "payload": {"ip": "192.0.2.7"}},
+            {"id": "5f0c9a3e4f0b4c0f8d3c5f1f0c1f7a11", "topic": "decky.web-1.state", "ts": "2026-04-24T12:00:00+00:00", "payload": {"up": true}}
+        ]))),
+    )),
+    responses(
+        (status = 202, description = "The bus has them.", body = Published),
+        (status = 400, response = crate::openapi::Malformed),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::PublishForbidden),
+        (status = 408, response = crate::openapi::BodyTimeout),
+        (status = 413, response = crate::openapi::TooLarge),
+        (status = 415, response = crate::openapi::UnsupportedMedia),
+        (status = 422, response = crate::openapi::Invalid),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn publish(call: Call) -> Answer {
+    let api = call.api.clone();
+    let body = call.body(MAX_EVENTS_BODY_BYTES).await?;
+    let events = input::read(&body.bytes)?;
+    let ids = api
+        .work(|api| async move {
+            // Moved in, so that its share of the memory is held as long as the events are.
+            let _body = body;
+            let ids = events.ids;
+            match timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await {
+                Ok(taken) => taken
+                    .map(|_| ids)
+                    .map_err(|error| Problem::not_published(&error)),
+                Err(_) => Err(Problem::EventsRefused(format!(
+                    "no answer within {PUBLISH_TIMEOUT:?}"
+                ))),
+            }
+        })
+        .await?;
+    json(StatusCode::ACCEPTED, &Published { ids })
+}

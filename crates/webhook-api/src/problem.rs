@@ -1,0 +1,276 @@
+//! The one place that knows which failure is which HTTP status, and what the caller is told.
+
+use std::{borrow::Cow, time::Duration};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use webhook_bus::BusError;
+use webhook_model::FieldError;
+use webhook_store::StoreError;
+
+/// When to come back after a bus or a database was away: long enough for a restart to have
+/// got somewhere, short enough not to idle.
+const AWAY_RETRY: Duration = Duration::from_secs(5);
+/// Most wrong fields in one answer. A body of 16 MiB has room for millions.
+const MAX_FIELD_ERRORS: usize = 1_000;
+
+/// Everything that can go wrong with a request.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The body is not JSON; what, and where.
+    Malformed(String),
+    /// A subscription to nothing.
+    NoPattern,
+    /// A PATCH that would leave a subscription to nothing.
+    PatternsCleared,
+    /// No token, or one that does not count.
+    Unauthenticated,
+    /// The token's role may not do this.
+    Forbidden,
+    /// Somebody would publish as this project itself.
+    ReservedTopic,
+    /// No such route.
+    NoRoute,
+    /// No such subscription.
+    WebhookNotFound,
+    /// A route without that method; the methods that it has.
+    MethodNotAllowed(String),
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// Another subscription has that name.
+    NameTaken,
+    /// More bytes than the limit, or an event over the event limit.
+    TooLarge(Cow<'static, str>),
+    /// A body that does not say it is JSON, or an encoding that is not understood.
+    UnsupportedMedia(&'static str),
+    /// Wrong fields, all of them.
+    Invalid(Vec<FieldError>),
+    /// Too many creates; when the next one is due.
+    TooManyCreates(Duration),
+    /// The bus cannot take events now.
+    EventsRefused(String),
+    /// The bus cannot be reached now.
+    BusAway(String),
+    /// The database cannot be reached now.
+    DatabaseAway(String),
+    /// Too many bodies are being read.
+    Busy,
+    /// What a readiness check misses.
+    NotReady(Vec<String>),
+    /// A fault of ours; the cause goes into the log alone.
+    Internal(String),
+}
+
+/// RFC 9457 as it goes over the wire.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[schema(example = "about:blank")]
+    r#type: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// One plain sentence.
+    detail: String,
+    /// Every wrong field, with 422.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<WrongField>>)]
+    errors: Option<Vec<FieldError>>,
+    /// What to look for in the log, with 500.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_id: Option<String>,
+    /// What is not there, with 503 of `/readyz`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<Vec<String>>,
+}
+
+/// One wrong field of a request.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "documents webhook_model::FieldError, which knows no OpenAPI"
+)]
+pub(crate) struct WrongField {
+    /// The field as the caller named it.
+    #[schema(example = "topic_patterns[2]")]
+    field: String,
+    /// What is wrong with its value, and what would be right.
+    detail: String,
+}
+
+impl Problem {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::NoPattern | Self::PatternsCleared => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::ReservedTopic => StatusCode::FORBIDDEN,
+            Self::NoRoute | Self::WebhookNotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NameTaken => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyCreates(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::EventsRefused(_)
+            | Self::BusAway(_)
+            | Self::DatabaseAway(_)
+            | Self::Busy
+            | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn detail(&self) -> String {
+        let fixed = match self {
+            Self::Malformed(what) => return what.clone(),
+            Self::NoPattern => {
+                "Provide at least one simple_events entry or topic_patterns pattern."
+            }
+            Self::PatternsCleared => "Cannot clear all patterns; disable the webhook instead.",
+            Self::Unauthenticated => "Could not validate credentials",
+            Self::Forbidden => "Insufficient permissions",
+            Self::ReservedTopic => {
+                "Topics under system.webhook. are published by DECNET itself alone"
+            }
+            Self::NoRoute => "No such route; /openapi.json lists those there are",
+            Self::WebhookNotFound => "Webhook not found",
+            Self::MethodNotAllowed(allow) => return format!("This route takes {allow}"),
+            Self::BodyTimeout => "The body did not arrive in time",
+            Self::NameTaken => "Webhook name already exists",
+            Self::TooLarge(what) => return what.clone().into_owned(),
+            Self::UnsupportedMedia(what) => what,
+            Self::Invalid(errors) => return summary(errors),
+            Self::TooManyCreates(_) => "Too many webhooks created; try again later",
+            Self::EventsRefused(_) => {
+                "The bus cannot take events now; send the same ids again later"
+            }
+            Self::BusAway(_) => "The bus cannot be reached now; try again later",
+            Self::DatabaseAway(_) => "The database cannot be reached now; try again later",
+            Self::Busy => "Too many large requests at once; try again later",
+            Self::NotReady(missing) => return format!("Not ready: {}", missing.join(", ")),
+            Self::Internal(_) => "Internal error; the log has more under this error_id",
+        };
+        fixed.to_owned()
+    }
+
+    /// The answer, and a line in the log where an operator should know.
+    pub(crate) fn into_response(self) -> HttpResponse {
+        let status = self.status();
+        let mut body = ProblemBody {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: self.detail(),
+            errors: None,
+            error_id: None,
+            missing: None,
+        };
+        let mut answer = HttpResponse::build(status);
+        match self {
+            Self::Unauthenticated => {
+                answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed(allow) => {
+                answer.insert_header((ALLOW, allow));
+            }
+            Self::TooManyCreates(after) => retry_after(&mut answer, after),
+            Self::EventsRefused(cause) => {
+                tracing::warn!(cause, "events refused: the bus cannot take them");
+                retry_after(&mut answer, AWAY_RETRY);
+            }
+            Self::BusAway(cause) => {
+                tracing::warn!(cause, "request refused: the bus is away");
+                retry_after(&mut answer, AWAY_RETRY);
+            }
+            Self::DatabaseAway(cause) => {
+                tracing::warn!(cause, "request refused: the database is away");
+                retry_after(&mut answer, AWAY_RETRY);
+            }
+            Self::Busy => retry_after(&mut answer, AWAY_RETRY),
+            Self::NotReady(missing) => body.missing = Some(missing),
+            Self::Invalid(mut errors) => {
+                errors.truncate(MAX_FIELD_ERRORS);
+                body.errors = Some(errors);
+            }
+            Self::Internal(cause) => {
+                let error_id = Uuid::new_v4().to_string();
+                tracing::error!(error_id, cause, "request failed");
+                body.error_id = Some(error_id);
+            }
+            _ => {}
+        }
+        answer.content_type("application/problem+json").json(body)
+    }
+}
+
+/// Whole seconds, rounded up: who comes back then is not refused again.
+fn retry_after(answer: &mut HttpResponseBuilder, after: Duration) {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    answer.insert_header((RETRY_AFTER, seconds.max(1).to_string()));
+}
+
+fn summary(errors: &[FieldError]) -> String {
+    match errors {
+        [only] => format!("{}: {}", only.field, only.detail),
+        _ => {
+            let mut fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+            fields.dedup();
+            let more = if fields.len() > 10 { ", …" } else { "" };
+            fields.truncate(10);
+            format!(
+                "{} fields are wrong: {}{more}",
+                errors.len(),
+                fields.join(", ")
+            )
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NameTaken(_) => Self::NameTaken,
+            away if away.is_connection() => Self::DatabaseAway(chain(&away)),
+            other => Self::Internal(chain(&other)),
+        }
+    }
+}
+
+impl From<BusError> for Problem {
+    fn from(error: BusError) -> Self {
+        Self::BusAway(chain(&error))
+    }
+}
+
+impl Problem {
+    /// What a failed publish of events is; a bus that only has no room is no reason to give up.
+    pub(crate) fn not_published(error: &BusError) -> Self {
+        match error {
+            BusError::TooLarge(_) => Self::TooLarge(error.to_string().into()),
+            other => Self::EventsRefused(chain(other)),
+        }
+    }
+}
+
+/// An error with its sources, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

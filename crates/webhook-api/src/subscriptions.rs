@@ -1,0 +1,258 @@
+//! The subscription routes: read the request, let the store decide, tell the workers.
+
+mod dropped;
+mod input;
+mod view;
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+use webhook_delivery::{Endpoint, PreparedEvent, Verdict};
+use webhook_model::{Event, Payload, Subscription, Topic, topics};
+
+pub(crate) use self::{
+    input::{CreateBody, PatchBody},
+    view::{CreatedSubscription, PatchedSubscription, SubscriptionBody},
+};
+use crate::{
+    body::MAX_BODY_BYTES,
+    problem::Problem,
+    routes::{Answer, Call, json},
+};
+
+/// The answer to a delete.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deleted {
+    #[schema(example = "Webhook deleted")]
+    message: &'static str,
+}
+
+/// How a test ping went.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Pinged {
+    /// Whether the receiver answered 2xx.
+    #[schema(example = false)]
+    delivered: bool,
+    /// Its status, if it answered.
+    #[schema(required = true, example = 503)]
+    status_code: Option<u16>,
+    /// What went wrong.
+    #[schema(required = true, example = "http 503")]
+    error: Option<String>,
+}
+
+/// Create a subscription
+///
+/// Events published after the answer are delivered to it. The answer is the only one that shows
+/// the secret. A client may create 20 a minute.
+#[utoipa::path(post, path = "/api/v1/webhooks", tag = "webhooks", operation_id = "createWebhook",
+    security(("bearer" = [])),
+    request_body(content = CreateBody, description = "At least one of `simple_events` and `topic_patterns` has an entry."),
+    responses(
+        (status = 201, description = "The subscription, with its secret.", body = CreatedSubscription),
+        (status = 400, response = crate::openapi::BadCreate),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 408, response = crate::openapi::BodyTimeout),
+        (status = 409, response = crate::openapi::NameTaken),
+        (status = 413, response = crate::openapi::TooLarge),
+        (status = 415, response = crate::openapi::UnsupportedMedia),
+        (status = 422, response = crate::openapi::Invalid),
+        (status = 429, response = crate::openapi::TooMany),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn create(call: Call) -> Answer {
+    let (api, caller) = (call.api.clone(), call.caller()?);
+    let body = call.body(MAX_BODY_BYTES).await?;
+    let new = input::create(&body.bytes, api.deps.delivery.egress())?;
+    api.creates
+        .admit(&caller.uuid, Instant::now())
+        .map_err(Problem::TooManyCreates)?;
+    let secret = new.secret.clone();
+    let created = api
+        .work(|api| async move {
+            let position = api.position().await?;
+            let created = api.deps.store.create(new, &position).await?;
+            tracing::info!(uuid = created.uuid, name = created.name, by = ?caller.username, "subscription created");
+            api.signal_change().await;
+            Ok(created)
+        })
+        .await?;
+    json(
+        StatusCode::CREATED,
+        &CreatedSubscription::new(&created, &secret),
+    )
+}
+
+/// List the subscriptions
+///
+/// By `created_at`. Rows that cannot be read are left out; the log names them.
+#[utoipa::path(get, path = "/api/v1/webhooks", tag = "webhooks", operation_id = "listWebhooks",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "All subscriptions.", body = Vec<SubscriptionBody>),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn list(call: Call) -> Answer {
+    let all = call
+        .api
+        .work(|api| async move { Ok(api.deps.store.list().await?) })
+        .await?;
+    let all: Vec<_> = all.iter().map(SubscriptionBody::new).collect();
+    json(StatusCode::OK, &all)
+}
+
+/// Show a subscription
+#[utoipa::path(get, path = "/api/v1/webhooks/{uuid}", tag = "webhooks", operation_id = "showWebhook",
+    security(("bearer" = [])),
+    params(("uuid" = String, Path, description = "The subscription's `uuid`; any text may be asked for.")),
+    responses(
+        (status = 200, description = "The subscription.", body = SubscriptionBody),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn show(call: Call) -> Answer {
+    let subscription = load(&call).await?;
+    json(StatusCode::OK, &SubscriptionBody::new(&subscription))
+}
+
+/// Change a subscription
+///
+/// Absent and `null` fields stay as they are. If `simple_events` or `topic_patterns` is there, the
+/// whole list is replaced by their merge. `enabled: true` makes a paused or tripped subscription
+/// active with a clean slate. `enabled: false` pauses: what was published and not delivered yet is
+/// dropped, and `dropped_events` says how much that was.
+#[utoipa::path(patch, path = "/api/v1/webhooks/{uuid}", tag = "webhooks", operation_id = "changeWebhook",
+    security(("bearer" = [])),
+    params(("uuid" = String, Path, description = "The subscription's `uuid`; any text may be asked for.")),
+    request_body = PatchBody,
+    responses(
+        (status = 200, description = "The subscription as it is now.", body = PatchedSubscription),
+        (status = 400, response = crate::openapi::BadPatch),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 408, response = crate::openapi::BodyTimeout),
+        (status = 409, response = crate::openapi::NameTaken),
+        (status = 413, response = crate::openapi::TooLarge),
+        (status = 415, response = crate::openapi::UnsupportedMedia),
+        (status = 422, response = crate::openapi::Invalid),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn change(call: Call) -> Answer {
+    let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
+    let body = call.body(MAX_BODY_BYTES).await?;
+    let patch = input::patch(&body.bytes, api.deps.delivery.egress())?;
+    let (subscription, dropped) = api
+        .work(|api| async move {
+            let position = api.position().await?;
+            let patched = api.deps.store.patch(&uuid, patch, &position).await?;
+            let patched = patched.ok_or(Problem::WebhookNotFound)?;
+            // Before the signal: on it, workers end these consumers and the count is gone.
+            let dropped = dropped::count(&api, &patched.ended).await;
+            if patched.changed {
+                tracing::info!(uuid, by = ?caller.username, "subscription changed");
+                api.signal_change().await;
+            }
+            Ok((patched.subscription, dropped))
+        })
+        .await?;
+    json(
+        StatusCode::OK,
+        &PatchedSubscription::new(&subscription, dropped),
+    )
+}
+
+/// Delete a subscription
+///
+/// What was published and not delivered yet is dropped.
+#[utoipa::path(delete, path = "/api/v1/webhooks/{uuid}", tag = "webhooks", operation_id = "deleteWebhook",
+    security(("bearer" = [])),
+    params(("uuid" = String, Path, description = "The subscription's `uuid`; any text may be asked for.")),
+    responses(
+        (status = 200, description = "It is gone.", body = Deleted),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn delete(call: Call) -> Answer {
+    let (caller, uuid) = (call.caller()?, call.uuid()?);
+    call.api
+        .work(|api| async move {
+            let position = api.position().await?;
+            if !api.deps.store.delete(&uuid, &position).await? {
+                return Err(Problem::WebhookNotFound);
+            }
+            tracing::info!(uuid, by = ?caller.username, "subscription deleted");
+            api.signal_change().await;
+            Ok(())
+        })
+        .await?;
+    let message = "Webhook deleted";
+    json(StatusCode::OK, &Deleted { message })
+}
+
+/// Send a test ping
+///
+/// One attempt on the path that deliveries take, without retry or bookkeeping, also to a
+/// subscription that is paused or tripped. Topic `test.ping`, type `test`.
+#[utoipa::path(post, path = "/api/v1/webhooks/{uuid}/test", tag = "webhooks", operation_id = "testWebhook",
+    security(("bearer" = [])),
+    params(("uuid" = String, Path, description = "The subscription's `uuid`; any text may be asked for.")),
+    responses(
+        (status = 200, description = "How the attempt went.", body = Pinged),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn test(call: Call) -> Answer {
+    let event = ping(&call.caller()?.username);
+    let subscription = load(&call).await?;
+    let attempt = call
+        .api
+        .work(|api| async move {
+            let endpoint = Endpoint::new(subscription.url, subscription.secret);
+            let event = PreparedEvent::new(&event);
+            Ok(api.deps.delivery.attempt(&endpoint, &event).await)
+        })
+        .await?;
+    let pinged = Pinged {
+        delivered: attempt.verdict == Verdict::Delivered,
+        status_code: attempt.status,
+        error: attempt.error,
+    };
+    json(StatusCode::OK, &pinged)
+}
+
+async fn load(call: &Call) -> Result<Subscription, Problem> {
+    let uuid = call.uuid()?;
+    let found = call
+        .api
+        .work(|api| async move { Ok(api.deps.store.get(&uuid).await?) })
+        .await?;
+    found.ok_or(Problem::WebhookNotFound)
+}
+
+fn ping(username: &str) -> Event {
+    let payload = serde_json::json!({
+        "message": "Synthetic test event from DECNET",
+        "triggered_by": username,
+    });
+    let payload = Payload::parse(&payload.to_string()).expect("an object of two strings is one");
+    let topic = Topic::parse(topics::TEST_PING).expect("a constant topic is valid");
+    Event::new(topic, "test", payload)
+}

@@ -1,0 +1,122 @@
+//! A subscription as answers show it: contract §2's fields, then this project's own.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use webhook_model::{Secret, Subscription, UtcTime};
+
+/// A subscription. It has a secret, which only the answer to its create shows.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub(crate) struct SubscriptionBody {
+    #[schema(example = "0f8fad5b-d9cb-469f-a165-70867728950e")]
+    uuid: String,
+    #[schema(example = "siem")]
+    name: String,
+    /// Normalised by the WHATWG rules.
+    #[schema(example = "https://siem.example/hooks/decnet", format = "uri")]
+    url: String,
+    /// Simple events are expanded into it.
+    #[schema(example = json!(["attacker.>", "canary.>"]))]
+    topic_patterns: Vec<String>,
+    /// Whether it gets events.
+    #[schema(example = true)]
+    enabled: bool,
+    /// Failed deliveries since the last success.
+    #[schema(example = 0)]
+    consecutive_failures: u32,
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = "2026-04-24T12:00:00.000000Z")]
+    last_success_at: Option<UtcTime>,
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = json!(null))]
+    last_failure_at: Option<UtcTime>,
+    #[schema(required = true, example = json!(null))]
+    last_error: Option<String>,
+    /// Set while the circuit breaker holds it back.
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = json!(null))]
+    auto_disabled_at: Option<UtcTime>,
+    #[schema(value_type = String, format = DateTime, example = "2026-04-24T11:59:00.000000Z")]
+    created_at: UtcTime,
+    #[schema(value_type = String, format = DateTime, example = "2026-04-24T11:59:00.000000Z")]
+    updated_at: UtcTime,
+    /// Each begins with its kind: `insecure_url:` or `uncovered_pattern:`.
+    #[schema(example = json!([]))]
+    warnings: Vec<String>,
+    /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).
+    #[schema(value_type = StateName, example = "active")]
+    state: &'static str,
+}
+
+/// The three states.
+#[derive(ToSchema)]
+#[schema(as = State, rename_all = "lowercase")]
+#[expect(
+    dead_code,
+    reason = "documents webhook_model::State, which knows no OpenAPI"
+)]
+pub(crate) enum StateName {
+    Active,
+    Paused,
+    Tripped,
+}
+
+/// A new subscription with its secret. No later answer shows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CreatedSubscription {
+    #[serde(flatten)]
+    subscription: SubscriptionBody,
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=")]
+    secret: String,
+}
+
+/// A changed subscription.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PatchedSubscription {
+    #[serde(flatten)]
+    subscription: SubscriptionBody,
+    /// Events that pausing it dropped: published, asked for, not delivered. 0 when the change did
+    /// not pause it, null when the bus could not count them.
+    #[schema(required = true, example = 0)]
+    dropped_events: Option<u64>,
+}
+
+impl SubscriptionBody {
+    pub(super) fn new(subscription: &Subscription) -> Self {
+        Self {
+            uuid: subscription.uuid.clone(),
+            name: subscription.name.clone(),
+            url: subscription.url.as_str().to_owned(),
+            topic_patterns: subscription
+                .topic_patterns
+                .iter()
+                .map(|pattern| pattern.as_str().to_owned())
+                .collect(),
+            enabled: subscription.state.enabled(),
+            consecutive_failures: subscription.consecutive_failures,
+            last_success_at: subscription.last_success_at,
+            last_failure_at: subscription.last_failure_at,
+            last_error: subscription.last_error.clone(),
+            auto_disabled_at: subscription.state.auto_disabled_at(),
+            created_at: subscription.created_at,
+            updated_at: subscription.updated_at,
+            warnings: subscription.warnings(),
+            state: subscription.state.as_str(),
+        }
+    }
+}
+
+impl CreatedSubscription {
+    pub(super) fn new(subscription: &Subscription, secret: &Secret) -> Self {
+        Self {
+            subscription: SubscriptionBody::new(subscription),
+            secret: secret.expose().to_owned(),
+        }
+    }
+}
+
+impl PatchedSubscription {
+    pub(super) fn new(subscription: &Subscription, dropped_events: Option<u64>) -> Self {
+        Self {
+            subscription: SubscriptionBody::new(subscription),
+            dropped_events,
+        }
+    }
+}

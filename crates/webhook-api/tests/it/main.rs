@@ -1,0 +1,17 @@
+//! A real server on a free port, with a real database and a real journal, and a client that
+//! writes its requests byte by byte.
+
+mod auth;
+mod bodies;
+mod client;
+mod events;
+mod health;
+mod logs;
+mod openapi;
+mod ping;
+mod routing;
+mod secrets;
+mod server;
+mod shutdown;
+mod subscriptions;
+mod validation;
