@@ -32,7 +32,10 @@ impl DeliveryClient {
         let tls = tls::configure(&config.extra_roots)?;
         let http = Client::builder()
             .tls_backend_preconfigured(tls.config)
-            .dns_resolver(GuardedResolver::new(Arc::new(config.egress.clone())))
+            .dns_resolver(GuardedResolver::new(
+                config.egress.clone(),
+                config.name_servers.clone(),
+            ))
             .redirect(redirect::Policy::none())
             // A proxy would resolve names itself, past the guard.
             .no_proxy()

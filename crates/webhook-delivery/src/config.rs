@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use rustls::pki_types::CertificateDer;
 
@@ -16,6 +16,9 @@ pub struct DeliveryConfig {
     /// Where requests may go: `DECNET_WEBHOOK_ALLOW_PRIVATE` and `DECNET_WEBHOOK_ALLOW_CIDRS`.
     /// Default: public addresses alone.
     pub egress: EgressPolicy,
+    /// Asked instead of the name servers that the system configures, if there are any.
+    /// Default none.
+    pub name_servers: Vec<SocketAddr>,
     /// `User-Agent`. Default `decnet-webhook/<version>`.
     pub user_agent: String,
     /// Trusted besides the platform's roots (which the usual `SSL_CERT_FILE` and `SSL_CERT_DIR`
@@ -29,6 +32,7 @@ impl Default for DeliveryConfig {
             attempt_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             egress: EgressPolicy::default(),
+            name_servers: Vec::new(),
             user_agent: concat!("decnet-webhook/", env!("CARGO_PKG_VERSION")).to_owned(),
             extra_roots: Vec::new(),
         }

@@ -59,7 +59,7 @@ pub(crate) fn no_roots() -> String {
 fn io_words(error: &io::Error, connecting: bool, phase: Phase) -> String {
     use io::ErrorKind::{
         AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
-        HostUnreachable, NetworkUnreachable, TimedOut, UnexpectedEof,
+        HostUnreachable, InvalidData, InvalidInput, NetworkUnreachable, TimedOut, UnexpectedEof,
     };
     let what = match error.kind() {
         ConnectionRefused => "connection refused",
@@ -69,6 +69,8 @@ fn io_words(error: &io::Error, connecting: bool, phase: Phase) -> String {
         NetworkUnreachable => "network unreachable",
         TimedOut => "time-out of the connection",
         AddrNotAvailable => "no local address or port left",
+        // How the HTTP client reports broken chunks.
+        InvalidData | InvalidInput => return format!("malformed answer: {error}"),
         _ => return format!("connection failed: {error}"),
     };
     if connecting {
@@ -81,10 +83,8 @@ fn io_words(error: &io::Error, connecting: bool, phase: Phase) -> String {
 fn http_words(error: &hyper::Error, links: &[&(dyn Error + 'static)], phase: Phase) -> String {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         format!("connection closed {}", during(phase))
-    } else if error.is_parse() || phase == Phase::Body {
-        format!("malformed answer: {}", deepest(links))
     } else {
-        format!("http: {}", deepest(links))
+        format!("malformed answer: {}", deepest(links))
     }
 }
 

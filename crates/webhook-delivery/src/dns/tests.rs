@@ -1,1 +1,31 @@
+use super::*;
 
+async fn resolve(policy: EgressPolicy, name: &str) -> Result<Vec<SocketAddr>, String> {
+    let resolver = GuardedResolver::new(policy, Vec::new());
+    let resolved = resolver.resolve(name.parse().unwrap()).await;
+    resolved
+        .map(Iterator::collect)
+        .map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn localhost_is_refused_or_loopback() {
+    for name in ["localhost", "a.localhost"] {
+        let refusal = resolve(EgressPolicy::default(), name).await.unwrap_err();
+        assert!(
+            refusal.starts_with(&format!("{name} resolves to ")),
+            "{refusal}"
+        );
+        assert!(refusal.contains("a loopback address"), "{refusal}");
+        let v4 = vec!["127.0.0.0/8".parse().unwrap()];
+        let addrs = resolve(EgressPolicy::default().allow_cidrs(v4), name).await;
+        assert_eq!(addrs, Ok(vec!["127.0.0.1:0".parse().unwrap()]));
+    }
+}
+
+#[tokio::test]
+async fn metadata_names_are_not_even_asked_for() {
+    let open = EgressPolicy::default().allow_private(true);
+    let refusal = resolve(open, "metadata.google.internal").await.unwrap_err();
+    assert!(refusal.contains("cloud metadata"), "{refusal}");
+}
