@@ -1,0 +1,119 @@
+use webhook_model::{TopicPattern, UtcTime};
+
+use crate::{BusError, Consumer, ConsumerSpec, Journal, Message, Publication, Watch};
+
+/// The bus of a deployment. An enum, not a trait object: there are few, and all are ours.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Bus {
+    /// The embedded journal.
+    Journal(Journal),
+}
+
+impl From<Journal> for Bus {
+    fn from(journal: Journal) -> Self {
+        Self::Journal(journal)
+    }
+}
+
+/// Where a bus stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Names the journal or stream; a recreated one has another.
+    pub incarnation: String,
+    /// The sequence number that the next publication gets at the earliest.
+    pub next_seq: u64,
+}
+
+/// What an operator wants to know of a bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BusStatus {
+    /// `journal`.
+    pub kind: &'static str,
+    /// Sequence number of the newest message; 0 when there was none yet.
+    pub head: u64,
+    /// Names the journal or stream.
+    pub incarnation: String,
+    /// What it occupies on the disk.
+    pub bytes: u64,
+    /// Why publishing is refused at present.
+    pub refusing: Option<String>,
+}
+
+impl Bus {
+    /// Publishes all of the batch or nothing, and returns the sequence numbers once the bus has
+    /// taken responsibility. A publication that the bus already has keeps its old number.
+    pub async fn publish(&self, batch: Vec<Publication>) -> Result<Vec<u64>, BusError> {
+        match self {
+            Self::Journal(journal) => journal.publish(batch).await,
+        }
+    }
+
+    /// Where the bus stands now. Publications that were answered before are below it.
+    pub async fn position(&self) -> Result<Position, BusError> {
+        match self {
+            Self::Journal(journal) => journal.position().await,
+        }
+    }
+
+    /// Opens the durable consumer of that name, or makes it.
+    pub async fn consume(&self, spec: ConsumerSpec) -> Result<Consumer, BusError> {
+        match self {
+            Self::Journal(journal) => journal.consume(spec).await,
+        }
+    }
+
+    /// Removes the durable consumer of that name; nothing happens if there is none.
+    pub async fn end(&self, name: &str) -> Result<(), BusError> {
+        match self {
+            Self::Journal(journal) => journal.end(name).await,
+        }
+    }
+
+    /// How many messages that match `filter` the consumer has not acknowledged.
+    pub async fn pending(&self, name: &str, filter: &TopicPattern) -> Result<u64, BusError> {
+        match self {
+            Self::Journal(journal) => journal.pending(name, filter).await,
+        }
+    }
+
+    /// New messages only, from every process; in force when this returns.
+    pub async fn watch(&self, pattern: &TopicPattern) -> Result<Watch, BusError> {
+        match self {
+            Self::Journal(journal) => journal.watch(pattern).await,
+        }
+    }
+
+    /// The newest messages that match and came at or after `since`, oldest first. Meant for rare
+    /// topics such as heartbeats: it looks back over a bounded number of messages.
+    pub async fn recent(
+        &self,
+        pattern: &TopicPattern,
+        since: UtcTime,
+    ) -> Result<Vec<Message>, BusError> {
+        match self {
+            Self::Journal(journal) => journal.recent(pattern, since).await,
+        }
+    }
+
+    /// What an operator wants to know.
+    pub async fn status(&self) -> BusStatus {
+        match self {
+            Self::Journal(journal) => journal.status().await,
+        }
+    }
+
+    /// Returns once everything acknowledged so far is on the disk.
+    pub async fn flush(&self) -> Result<(), BusError> {
+        match self {
+            Self::Journal(journal) => journal.flush().await,
+        }
+    }
+
+    /// Flushes and closes, for all clones and consumers.
+    pub async fn close(self) -> Result<(), BusError> {
+        match self {
+            Self::Journal(journal) => journal.close().await,
+        }
+    }
+}

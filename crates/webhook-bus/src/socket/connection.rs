@@ -1,0 +1,281 @@
+//! One client: its publications go to the journal, the journal's events to it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, BytesMut};
+use futures_util::StreamExt;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+use tokio_util::{codec::FramedRead, sync::CancellationToken};
+
+use super::{
+    complaints::Complaints,
+    frame::{Frame, FrameDecoder, FrameError, write_event},
+};
+use crate::{
+    BusError, Journal, Publication,
+    journal::{FEED_LAG, Follower},
+    message::{Entry, Origin},
+};
+
+/// Most patterns of a connection. DECNET's own clients use a handful.
+const PATTERNS: usize = 1_024;
+/// Most publications of a connection that are not journalled yet; then it is not read.
+const UNJOURNALLED: usize = 256;
+/// The same in bytes.
+const UNJOURNALLED_BYTES: usize = 1 << 20;
+/// How long a client may go without reading anything while there is something for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is written at once. An event may exceed it.
+const WRITE_BYTES: usize = 64 << 10;
+/// Most events fetched from the ring at once.
+const FETCH: usize = 64;
+/// Pause before publications that the journal refused are tried again. The client waits meanwhile.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    journal: Journal,
+    stream: UnixStream,
+    origin: Origin,
+    complaints: Arc<Complaints>,
+    shutdown: CancellationToken,
+}
+
+/// A publication on its way to the journal, with its share of the connection's bytes.
+type Queued = (Publication, OwnedSemaphorePermit);
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The client went, or we go.
+    Orderly,
+    /// The client does not keep to the protocol.
+    Malformed(FrameError),
+    TooManyPatterns,
+    /// The client does not read.
+    Stuck,
+}
+
+/// Why nothing more is written.
+#[derive(Debug)]
+enum Mute {
+    /// The client cannot be written to. What it sent before can still be read.
+    Gone,
+    Stuck,
+    Closed,
+}
+
+impl Connection {
+    pub(super) fn new(
+        journal: Journal,
+        stream: UnixStream,
+        origin: Origin,
+        complaints: Arc<Complaints>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            journal,
+            stream,
+            origin,
+            complaints,
+            shutdown,
+        }
+    }
+
+    /// Serves the client until it goes, breaks the protocol, or `shutdown`. What it published in
+    /// full is journalled when this returns.
+    pub(super) async fn run(self) {
+        let follower = Follower::new(self.journal.shared(), Some(self.origin));
+        let (queue, queued) = mpsc::channel(UNJOURNALLED);
+        let (read, write) = self.stream.into_split();
+        let journal = Journalling {
+            journal: self.journal,
+            origin: self.origin,
+            complaints: &self.complaints,
+            shutdown: &self.shutdown,
+        };
+        let talking = async {
+            let reading = read_frames(read, &follower, queue, &self.shutdown);
+            let writing = write_events(write, &follower);
+            tokio::pin!(reading, writing);
+            tokio::select! {
+                end = &mut reading => end,
+                mute = &mut writing => match mute {
+                    Mute::Gone => reading.await,
+                    Mute::Stuck => End::Stuck,
+                    Mute::Closed => End::Orderly,
+                },
+            }
+        };
+        let (end, ()) = tokio::join!(talking, journal.run(queued));
+        match end {
+            End::Orderly => {}
+            End::Malformed(error) => self.complaints.warn(|more| {
+                tracing::warn!(%error, more, "a client of the bus socket broke the protocol");
+            }),
+            End::TooManyPatterns => self.complaints.warn(|more| {
+                tracing::warn!(
+                    more,
+                    "a client of the bus socket wants more than {PATTERNS} patterns"
+                );
+            }),
+            End::Stuck => self.complaints.warn(|more| {
+                tracing::warn!(
+                    more,
+                    "a client of the bus socket reads nothing for {} s and is cut off",
+                    WRITE_TIMEOUT.as_secs()
+                );
+            }),
+        }
+    }
+}
+
+async fn read_frames(
+    read: OwnedReadHalf,
+    follower: &Follower,
+    queue: mpsc::Sender<Queued>,
+    shutdown: &CancellationToken,
+) -> End {
+    let mut frames = FramedRead::new(read, FrameDecoder::default());
+    let room = Arc::new(Semaphore::new(UNJOURNALLED_BYTES));
+    loop {
+        let frame = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return End::Orderly,
+            frame = frames.next() => frame,
+        };
+        match frame {
+            None | Some(Ok(Frame::Bye) | Err(FrameError::Broken(_))) => return End::Orderly,
+            Some(Err(error)) => return End::Malformed(error),
+            Some(Ok(Frame::Hello(name))) => tracing::debug!(name, "a client of the bus socket"),
+            Some(Ok(Frame::Sub(pattern))) => {
+                if !follower.subscribe(&pattern, PATTERNS) {
+                    return End::TooManyPatterns;
+                }
+            }
+            Some(Ok(Frame::Unsub(pattern))) => follower.unsubscribe(&pattern),
+            Some(Ok(Frame::Pub(topic, bytes))) => {
+                let size = bytes.len().clamp(1, UNJOURNALLED_BYTES);
+                let size = u32::try_from(size).unwrap_or(u32::MAX);
+                let Ok(permit) = room.clone().acquire_many_owned(size).await else {
+                    return End::Orderly;
+                };
+                let publication = Publication {
+                    topic,
+                    bytes,
+                    dedup: None,
+                };
+                if queue.send((publication, permit)).await.is_err() {
+                    // The journal is closed.
+                    return End::Orderly;
+                }
+            }
+        }
+    }
+}
+
+/// Takes a connection's publications to the journal.
+struct Journalling<'a> {
+    journal: Journal,
+    origin: Origin,
+    complaints: &'a Complaints,
+    shutdown: &'a CancellationToken,
+}
+
+impl Journalling<'_> {
+    /// Until the queue is closed and empty. Nobody is told whether a publication was taken, so
+    /// what the journal refuses is tried again while the client waits.
+    async fn run(self, mut queued: mpsc::Receiver<Queued>) {
+        let mut batch: Vec<Queued> = Vec::with_capacity(UNJOURNALLED);
+        while queued.recv_many(&mut batch, UNJOURNALLED).await > 0 {
+            while let Err(error) = self.publish(&batch).await {
+                let count = batch.len();
+                if self.shutdown.is_cancelled() || matches!(error, BusError::Closed) {
+                    tracing::error!(%error, count, "events from the bus socket are lost");
+                    return;
+                }
+                self.complaints.warn(|more| {
+                    tracing::warn!(%error, count, more, "events from the bus socket have to wait");
+                });
+                tokio::select! {
+                    () = self.shutdown.cancelled() => {}
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                }
+            }
+            batch.clear();
+        }
+    }
+
+    async fn publish(&self, batch: &[Queued]) -> Result<(), BusError> {
+        let batch = batch.iter().map(|it| it.0.clone()).collect();
+        self.journal
+            .publish_from(batch, Some(self.origin))
+            .await
+            .map(drop)
+    }
+}
+
+async fn write_events(mut write: OwnedWriteHalf, follower: &Follower) -> Mute {
+    let mut output = BytesMut::new();
+    let mut skipped = 0;
+    while let Some(fed) = follower.next(FETCH).await {
+        if skipped == 0 && fed.skipped > 0 {
+            tracing::warn!(
+                skipped = fed.skipped,
+                "a client of the bus socket is more than {FEED_LAG} events behind and skips the oldest"
+            );
+        }
+        skipped = fed.skipped;
+        for entry in &fed.entries {
+            encode(entry, &mut output);
+            if output.len() >= WRITE_BYTES
+                && let Err(mute) = flush(&mut write, &mut output).await
+            {
+                return mute;
+            }
+        }
+        if let Err(mute) = flush(&mut write, &mut output).await {
+            return mute;
+        }
+        // A large event must not occupy its size for ever.
+        if output.capacity() > 2 * WRITE_BYTES {
+            output = BytesMut::new();
+        }
+    }
+    Mute::Closed
+}
+
+fn encode(entry: &Entry, output: &mut BytesMut) {
+    let event = match entry.event() {
+        Ok(event) => event,
+        Err(error) => {
+            tracing::debug!(seq = entry.seq, %error, "no envelope for the bus socket");
+            return;
+        }
+    };
+    if !write_event(&entry.topic, &event.envelope(), output) {
+        tracing::warn!(
+            seq = entry.seq,
+            "an envelope is too large for the bus socket: not sent"
+        );
+    }
+}
+
+/// Writes everything; the client has [`WRITE_TIMEOUT`] to read some of it, again and again.
+async fn flush(write: &mut OwnedWriteHalf, output: &mut BytesMut) -> Result<(), Mute> {
+    while output.has_remaining() {
+        match tokio::time::timeout(WRITE_TIMEOUT, write.write_buf(output)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) => return Err(Mute::Gone),
+            Err(_) => return Err(Mute::Stuck),
+        }
+    }
+    Ok(())
+}

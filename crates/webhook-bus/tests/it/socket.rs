@@ -1,0 +1,331 @@
+use std::{
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Bus, BusError, BusServer, Role, SocketConfig, Watch};
+use webhook_model::topics;
+
+use crate::{
+    client::{Client, envelope},
+    support::{consume, drain, open, pattern, publish},
+};
+
+struct Served {
+    dir: tempfile::TempDir,
+    bus: Bus,
+    path: PathBuf,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+async fn serve() -> Served {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = open(dir.path(), Role::Worker).await;
+    let path = dir.path().join("run/bus.sock");
+    let server = BusServer::bind(&bus, SocketConfig::new(&path))
+        .await
+        .unwrap();
+    assert_eq!(server.path(), path);
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(server.run(shutdown.clone()));
+    Served {
+        dir,
+        bus,
+        path,
+        shutdown,
+        server,
+    }
+}
+
+impl Served {
+    async fn client(&self) -> Client {
+        Client::connect(&self.path).await
+    }
+
+    /// A client whose subscriptions are in force when this returns: frames of one connection are
+    /// dealt with in order, and what it publishes is seen after them.
+    async fn subscriber(&self, patterns: &[&str]) -> Client {
+        let mut client = self.client().await;
+        for pattern in patterns {
+            client.subscribe(pattern).await;
+        }
+        self.round_trip(&mut client).await;
+        client
+    }
+
+    async fn round_trip(&self, client: &mut Client) {
+        let mut watch = self.watch("probe.in").await;
+        client.publish("probe.in", &json!({"payload": {}})).await;
+        watch.next().await.unwrap();
+    }
+
+    async fn watch(&self, topics: &str) -> Watch {
+        self.bus.watch(&pattern(topics)).await.unwrap()
+    }
+
+    async fn head(&self) -> u64 {
+        self.bus.position().await.unwrap().next_seq - 1
+    }
+
+    async fn stop(self) -> (tempfile::TempDir, Bus) {
+        self.shutdown.cancel();
+        self.server.await.unwrap();
+        (self.dir, self.bus)
+    }
+}
+
+fn pair(topic: &str, id: &str) -> (String, String) {
+    (topic.to_owned(), id.to_owned())
+}
+
+#[tokio::test]
+async fn publish_and_subscribe() {
+    let served = serve().await;
+    let mut reader = served.subscriber(&["attacker.>"]).await;
+    let mut writer = served.client().await;
+    writer.send("HELLO prober-1", b"").await;
+    writer
+        .publish("decky.7.state", &envelope("e0", "state"))
+        .await;
+    writer
+        .publish("attacker.observed", &envelope("e1", "observed"))
+        .await;
+    let frame = reader.receive().await.unwrap();
+    assert_eq!(frame.line, "EVT attacker.observed");
+    // The topic is the subject's; id and ts are the publisher's.
+    let expected = json!({
+        "v": 1, "id": "e1", "topic": "attacker.observed", "type": "observed",
+        "ts": 1524614400.25, "payload": {},
+    });
+    assert_eq!(frame.body, expected);
+
+    // What comes by other ways reaches it as well.
+    publish(&served.bus, "attacker.here", 1).await;
+    assert_eq!(reader.event().await.0, "attacker.here");
+    let appender = open(served.dir.path(), Role::Appender).await;
+    publish(&appender, "attacker.elsewhere", 1).await;
+    assert_eq!(reader.event().await.0, "attacker.elsewhere");
+
+    reader.send("UNSUB attacker.>", b"").await;
+    reader.subscribe("decky.*.state").await;
+    served.round_trip(&mut reader).await;
+    writer
+        .publish("attacker.observed", &envelope("e2", "observed"))
+        .await;
+    writer
+        .publish("decky.8.state", &envelope("e3", "state"))
+        .await;
+    assert_eq!(reader.event().await, pair("decky.8.state", "e3"));
+}
+
+#[tokio::test]
+async fn no_echo_and_one_frame_an_event() {
+    let served = serve().await;
+    let mut first = served.subscriber(&["a.>", "a.*", "a.b"]).await;
+    let mut second = served.subscriber(&[">", "a.b"]).await;
+    first.publish("a.b", &envelope("e1", "")).await;
+    assert_eq!(second.event().await, pair("a.b", "e1"));
+    second.publish("a.b", &envelope("e2", "")).await;
+    assert_eq!(first.event().await, pair("a.b", "e2"));
+    second.publish("a.c", &envelope("e3", "")).await;
+    assert_eq!(first.event().await, pair("a.c", "e3"));
+    first.publish("a.d", &envelope("e4", "")).await;
+    assert_eq!(second.event().await, pair("a.d", "e4"));
+}
+
+#[tokio::test]
+async fn no_echo_even_among_the_events_of_other_processes() {
+    let served = serve().await;
+    let mut client = served.subscriber(&["a.>"]).await;
+    let appender = open(served.dir.path(), Role::Appender).await;
+    let expected = 40;
+    let appending = async {
+        for _ in 0..expected {
+            publish(&appender, "a.other", 1).await;
+        }
+    };
+    let talking = async {
+        let mut received = 0;
+        let mut own = 0;
+        while received < expected {
+            if own < 40 {
+                own += 1;
+                client.publish("a.own", &envelope("own", "")).await;
+            }
+            assert_eq!(client.event().await.0, "a.other");
+            received += 1;
+        }
+    };
+    tokio::join!(appending, talking);
+}
+
+#[tokio::test]
+async fn what_was_published_is_journalled_as_it_came() {
+    let served = serve().await;
+    let mut consumer = consume(&served.bus, "c", ">").await;
+    let mut client = served.client().await;
+    let body = br#"{ "b": 1e400, "a": "\u00e4" }"#;
+    client.send("PUB attacker.raw\r", body).await;
+    client
+        .publish(topics::CONTROL, &json!({"payload": {"action": "stop"}}))
+        .await;
+    client.send("BYE", b"").await;
+    assert_eq!(client.receive().await, None);
+    let messages = drain(&mut consumer, 2).await;
+    assert_eq!(&messages[0].bytes()[..], body);
+    let event = messages[0].event().unwrap();
+    assert_eq!(event.payload.as_str(), "{\"a\":\"ä\",\"b\":1e400}");
+    assert_eq!(messages[1].topic.as_str(), topics::CONTROL);
+}
+
+#[tokio::test]
+async fn a_malformed_frame_ends_its_connection_and_no_other() {
+    let served = serve().await;
+    let mut bystander = served.subscriber(&["a.*"]).await;
+    let large = (1_u32 << 20) + 1;
+    let inputs: [Vec<u8>; 7] = [
+        b"GET / HTTP/1.1\r\n\0\0\0\0".to_vec(),
+        b"PUB a..b\n\0\0\0\x02{}".to_vec(),
+        b"PUB a.b\n\0\0\0\x02[]".to_vec(),
+        b"PUB a.b\n\0\0\0\0".to_vec(),
+        b"SUB a.>.b\n\0\0\0\0".to_vec(),
+        [&b"PUB a.b\n"[..], &large.to_be_bytes()].concat(),
+        vec![b'A'; 5_000],
+    ];
+    for (number, input) in inputs.iter().enumerate() {
+        let mut client = served.client().await;
+        // What came before it counts.
+        let id = format!("e{number}");
+        client.publish("a.b", &envelope(&id, "")).await;
+        client.raw(input).await;
+        assert_eq!(client.receive().await, None, "{number}");
+        assert_eq!(bystander.event().await, pair("a.b", &id));
+    }
+}
+
+#[tokio::test]
+async fn half_a_frame_is_not_published() {
+    let served = serve().await;
+    let mut bystander = served.subscriber(&["a.*"]).await;
+    let before = served.head().await;
+    let mut client = served.client().await;
+    client.publish("a.b", &envelope("whole", "")).await;
+    client.raw(b"PUB a.b\n\0\0\0\x20{\"id\":").await;
+    drop(client);
+    assert_eq!(bystander.event().await.1, "whole");
+    served.round_trip(&mut bystander).await;
+    assert_eq!(served.head().await, before + 2);
+}
+
+#[tokio::test]
+async fn a_slow_reader_skips_the_oldest_and_stops_nobody() {
+    let served = serve().await;
+    let mut slow = served.subscriber(&["a.*"]).await;
+    let mut quick = served.subscriber(&["a.last"]).await;
+    // Far more than the system buffers for a socket, and than it may be behind.
+    for _ in 0..40 {
+        publish(&served.bus, "a.b", 1_000).await;
+    }
+    publish(&served.bus, "a.last", 1).await;
+    assert_eq!(quick.event().await.0, "a.last");
+    let mut count = 0;
+    while slow.event().await.0 != "a.last" {
+        count += 1;
+    }
+    assert!((1_000..39_000).contains(&count), "{count}");
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_cut_off() {
+    let served = serve().await;
+    let mut stuck = served.subscriber(&["a.*"]).await;
+    for _ in 0..5 {
+        publish(&served.bus, "a.b", 1_000).await;
+    }
+    // Virtual from here on: the broker's patience passes as soon as nothing else happens.
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    let mut count = 0;
+    while let Some(frame) = stuck.receive().await {
+        assert_eq!(frame.line, "EVT a.b");
+        count += 1;
+    }
+    assert!(count < 5_000, "{count}");
+}
+
+#[tokio::test]
+async fn everything_received_is_journalled_at_shutdown() {
+    let served = serve().await;
+    let mut client = served.client().await;
+    for number in 0..500 {
+        client
+            .publish("a.b", &envelope(&format!("e{number}"), ""))
+            .await;
+    }
+    client.send("BYE", b"").await;
+    assert_eq!(client.receive().await, None);
+    let path = served.path.clone();
+    let mut idle = served.client().await;
+    served.round_trip(&mut idle).await;
+    let (_dir, bus) = served.stop().await;
+    assert_eq!(idle.receive().await, None);
+    assert!(!path.exists());
+    assert_eq!(bus.position().await.unwrap().next_seq, 502);
+}
+
+#[tokio::test]
+async fn the_file_is_for_the_group_and_a_stale_one_is_replaced() {
+    let served = serve().await;
+    let meta = std::fs::symlink_metadata(&served.path).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o660);
+    let second = BusServer::bind(&served.bus, SocketConfig::new(&served.path)).await;
+    assert!(matches!(second, Err(BusError::SocketInUse(_))));
+
+    let stale = served.dir.path().join("stale.sock");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    let third = BusServer::bind(&served.bus, SocketConfig::new(&stale))
+        .await
+        .unwrap();
+    Client::connect(&stale).await;
+    drop(third);
+    assert!(!stale.exists());
+
+    let file = served.dir.path().join("notes.txt");
+    std::fs::write(&file, "precious").unwrap();
+    let error = BusServer::bind(&served.bus, SocketConfig::new(&file))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("choose another path"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+
+    let long = served.dir.path().join("x".repeat(120));
+    let error = BusServer::bind(&served.bus, SocketConfig::new(&long))
+        .await
+        .unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "a socket's path has at most 106 bytes");
+}
+
+#[tokio::test]
+async fn clients_beyond_the_limit_are_turned_away() {
+    let served = serve().await;
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        let mut client = served.client().await;
+        served.round_trip(&mut client).await;
+        clients.push(client);
+    }
+    let mut one_more = served.client().await;
+    assert_eq!(one_more.receive().await, None);
+    clients[0].send("BYE", b"").await;
+    assert_eq!(clients[0].receive().await, None);
+    let mut next = served.client().await;
+    served.round_trip(&mut next).await;
+}
