@@ -5,13 +5,14 @@
 //! starts anew the careful way: it looks up what is there, inserts what is not, raises what rose.
 
 mod fold;
+mod insert;
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, TryInsertResult,
+    QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -25,12 +26,9 @@ use crate::{
     store::WriteTxn,
 };
 use fold::Fold;
+use insert::MAX_ROWS;
 
-/// Most rows of one INSERT and most values of one IN list. A power of two, see [`chunks`]; 256 rows
-/// of 16 values stay far below SQLite's 32,766 bound values.
-const MAX_ROWS: usize = 256;
-/// Most bytes of bodies in one INSERT, which keeps copies small and fits MySQL's packets.
-const MAX_BODY_BYTES: usize = 4 << 20;
+pub(crate) use insert::Inserts;
 
 /// The rows that a look-up by (pair, seq) found, and their status.
 type Known<'a> = HashMap<(&'a str, u64), i16>;
@@ -55,7 +53,7 @@ impl Store {
         }
         let txn = self.begin_write().await?;
         let epochs = epochs(txn.conn(), records).await?;
-        if insert(txn.conn(), records.iter()).await? == records.len() {
+        if self.inserts().run(txn.conn(), records.iter()).await? == records.len() {
             count(&txn, records.iter(), &epochs).await?;
             return txn.commit().await;
         }
@@ -63,7 +61,7 @@ impl Store {
 
         let txn = self.begin_write().await?;
         let epochs = self::epochs(txn.conn(), records).await?;
-        let risen = raise(txn.conn(), records).await?;
+        let risen = raise(txn.conn(), self.inserts(), records).await?;
         count(&txn, risen.into_iter(), &epochs).await?;
         txn.commit().await
     }
@@ -118,32 +116,10 @@ async fn epochs(
     Ok(epochs)
 }
 
-/// Inserts what is not there yet; answers how many that was.
-async fn insert<'a>(
-    conn: &DatabaseTransaction,
-    records: impl Iterator<Item = &'a DeliveryRecord>,
-) -> Result<usize, StoreError> {
-    let records: Vec<&DeliveryRecord> = records.collect();
-    let mut inserted = 0;
-    for chunk in chunks(&records) {
-        let rows = chunk
-            .iter()
-            .map(|record| row::insert(record))
-            .collect::<Result<Vec<_>, _>>()?;
-        let result = delivery::Entity::insert_many(rows)
-            .on_conflict_do_nothing_on([Column::PairId, Column::Seq])
-            .exec_without_returning(conn)
-            .await?;
-        if let TryInsertResult::Inserted(rows) = result {
-            inserted += usize::try_from(rows).unwrap_or(usize::MAX);
-        }
-    }
-    Ok(inserted)
-}
-
 /// Stores records some of which are there already; answers those that changed something.
 async fn raise<'a>(
     conn: &DatabaseTransaction,
+    inserts: &Inserts,
     records: &'a [DeliveryRecord],
 ) -> Result<Vec<&'a DeliveryRecord>, StoreError> {
     let mut known = look_up(conn, records).await?;
@@ -160,18 +136,20 @@ async fn raise<'a>(
         }
         risen.push(record);
     }
-    if insert(conn, new.iter().copied()).await? < new.len() {
+    if inserts.run(conn, new.iter().copied()).await? < new.len() {
         // Another worker inserted some since the look-up; raising is harmless where it is too late.
         higher.splice(0..0, new);
     }
     for record in higher {
-        delivery::Entity::update_many()
-            .set(row::update(record)?)
-            .filter(Column::PairId.eq(&record.pair_id))
-            .filter(Column::Seq.eq(row::seq(record)?))
-            .filter(Column::Status.lt(status_code(record.status)))
-            .exec(conn)
-            .await?;
+        let values = row::outcome(record).map(Expr::val);
+        let update = Query::update()
+            .table(delivery::Entity)
+            .values(row::OUTCOME.into_iter().zip(values))
+            .and_where(Column::PairId.eq(&record.pair_id))
+            .and_where(Column::Seq.eq(row::seq(record)?))
+            .and_where(Column::Status.lt(status_code(record.status)))
+            .to_owned();
+        conn.execute(&update).await?;
     }
     Ok(risen)
 }
@@ -243,33 +221,7 @@ async fn count<'a>(
     Ok(())
 }
 
-/// Cuts a batch into statements whose row counts are powers of two: a handful of shapes, so that
-/// each is prepared once and the cache of prepared statements stays small.
-fn chunks<'a, 'r>(
-    records: &'a [&'r DeliveryRecord],
-) -> impl Iterator<Item = &'a [&'r DeliveryRecord]> {
-    let mut rest = records;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fitting = rest
-            .iter()
-            .take(MAX_ROWS)
-            .take_while(|record| {
-                bytes += record.body.as_ref().map_or(0, bytes::Bytes::len);
-                bytes <= MAX_BODY_BYTES
-            })
-            .count();
-        if rest.is_empty() {
-            return None;
-        }
-        let size = fitting.max(1);
-        let (chunk, later) = rest.split_at(1 << size.ilog2());
-        rest = later;
-        Some(chunk)
-    })
-}
-
-/// Repeats the last value up to a power of two, for the same reason.
+/// Repeats the last value up to a power of two, which makes few kinds of statements of many.
 fn padded<T: Copy>(values: &[T]) -> Vec<T> {
     let mut padded = values.to_vec();
     if let Some(&last) = values.last() {

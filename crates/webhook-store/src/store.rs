@@ -11,6 +11,7 @@ use crate::{
     connect::{self, Connections},
     entities::{meta, state},
     migrations,
+    record::Inserts,
 };
 use sea_orm::{
     ActiveValue::Set,
@@ -33,6 +34,7 @@ struct Inner {
     deployment_id: String,
     warned: Mutex<HashSet<BadRow>>,
     accounts: Accounts,
+    inserts: Inserts,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
                 deployment_id: meta.deployment_id,
                 warned: Mutex::default(),
                 accounts: Accounts::default(),
+                inserts: Inserts::default(),
             }),
         })
     }
@@ -90,6 +93,10 @@ impl Store {
 
     pub(crate) fn accounts(&self) -> &Accounts {
         &self.inner.accounts
+    }
+
+    pub(crate) fn inserts(&self) -> &Inserts {
+        &self.inner.inserts
     }
 
     pub(crate) async fn begin_read(&self) -> Result<DatabaseTransaction, StoreError> {

@@ -1,9 +1,9 @@
-use sea_orm::ActiveValue::{NotSet, Set};
+use sea_orm::sea_query::Value;
 use webhook_model::DeliveryStatus;
 
 use crate::{
     DeliveryRecord, StoreError,
-    entities::delivery::{ActiveModel, status_code},
+    entities::delivery::{Column, status_code},
 };
 
 /// Longest error text, in characters; that of DECNET's `last_error`.
@@ -15,40 +15,70 @@ const MAX_EVENT_ID_CHARS: usize = 128;
 /// Longest event type that the log shows, in characters; the body has all of it.
 const MAX_KIND_CHARS: usize = 1_024;
 
-/// The whole row.
-pub(super) fn insert(record: &DeliveryRecord) -> Result<ActiveModel, StoreError> {
-    Ok(ActiveModel {
-        id: NotSet,
-        pair_id: Set(record.pair_id.clone()),
-        seq: Set(seq(record)?),
-        incarnation: Set(record.incarnation.clone()),
-        subscription: Set(record.subscription.clone()),
-        event_id: Set(text(&record.event_id, MAX_EVENT_ID_CHARS)),
-        topic: Set(text(&record.topic, MAX_TOPIC_CHARS)),
-        kind: Set(text(&record.kind, MAX_KIND_CHARS)),
-        created_at: Set(record.at.micros()),
-        ..update(record)?
-    })
-}
-
 /// What a row takes from a later outcome.
-pub(super) fn update(record: &DeliveryRecord) -> Result<ActiveModel, StoreError> {
+pub(super) const OUTCOME: [Column; 8] = [
+    Column::Status,
+    Column::Attempts,
+    Column::StatusCode,
+    Column::Error,
+    Column::DurationMs,
+    Column::UpdatedAt,
+    Column::NextAttemptAt,
+    Column::Body,
+];
+
+/// The whole row but its id; [`OUTCOME`] first.
+pub(super) const COLUMNS: [Column; 16] = [
+    Column::Status,
+    Column::Attempts,
+    Column::StatusCode,
+    Column::Error,
+    Column::DurationMs,
+    Column::UpdatedAt,
+    Column::NextAttemptAt,
+    Column::Body,
+    Column::PairId,
+    Column::Seq,
+    Column::Incarnation,
+    Column::Subscription,
+    Column::EventId,
+    Column::Topic,
+    Column::Kind,
+    Column::CreatedAt,
+];
+
+/// The values of [`OUTCOME`].
+pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 8] {
     let delivered = record.status == DeliveryStatus::Delivered;
     let body = record.body.as_ref().filter(|_| !delivered);
-    Ok(ActiveModel {
-        status: Set(status_code(record.status)),
-        attempts: Set(i32::try_from(record.attempts).unwrap_or(i32::MAX)),
-        status_code: Set(record.status_code.map(i32::from)),
-        error: Set(record
-            .error
-            .as_deref()
-            .map(|error| text(error, MAX_ERROR_CHARS))),
-        duration_ms: Set(i64::try_from(record.duration.as_millis()).unwrap_or(i64::MAX)),
-        updated_at: Set(record.at.micros()),
-        next_attempt_at: Set(record.next_attempt_at.map(|at| at.micros())),
-        body: Set(body.map(|body| body.to_vec())),
-        ..ActiveModel::default()
-    })
+    let error = record.error.as_deref();
+    [
+        status_code(record.status).into(),
+        i32::try_from(record.attempts).unwrap_or(i32::MAX).into(),
+        record.status_code.map(i32::from).into(),
+        error.map(|error| text(error, MAX_ERROR_CHARS)).into(),
+        i64::try_from(record.duration.as_millis())
+            .unwrap_or(i64::MAX)
+            .into(),
+        record.at.micros().into(),
+        record.next_attempt_at.map(|at| at.micros()).into(),
+        body.map(|body| body.to_vec()).into(),
+    ]
+}
+
+/// The values of [`COLUMNS`].
+pub(super) fn values(record: &DeliveryRecord) -> Result<impl Iterator<Item = Value>, StoreError> {
+    let place = [
+        record.pair_id.as_str().into(),
+        seq(record)?.into(),
+        record.incarnation.as_str().into(),
+        record.subscription.as_str().into(),
+        text(&record.event_id, MAX_EVENT_ID_CHARS).into(),
+        text(&record.topic, MAX_TOPIC_CHARS).into(),
+        text(&record.kind, MAX_KIND_CHARS).into(),
+        record.at.micros().into(),
+    ];
+    Ok(outcome(record).into_iter().chain(place))
 }
 
 pub(super) fn seq(record: &DeliveryRecord) -> Result<i64, StoreError> {
@@ -61,14 +91,15 @@ pub(super) fn seq(record: &DeliveryRecord) -> Result<i64, StoreError> {
 
 /// Receivers choose these texts: cut, and without NUL, which PostgreSQL refuses.
 pub(super) fn text(text: &str, max_chars: usize) -> String {
-    text.chars()
-        .take(max_chars)
-        .map(|c| {
-            if c == '\0' {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    if text.len() <= max_chars && !text.contains('\0') {
+        return text.to_owned();
+    }
+    let cleaned = |c| {
+        if c == '\0' {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    };
+    text.chars().take(max_chars).map(cleaned).collect()
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use webhook_model::{DeliveryStatus, UtcTime};
 
-use super::*;
+use super::{insert::chunks, *};
 
 fn record(seq: u64, status: DeliveryStatus) -> DeliveryRecord {
     DeliveryRecord {

@@ -1,0 +1,96 @@
+//! Multi-row INSERTs. What they say depends on their number of rows alone, so each shape is written
+//! once and only values are gathered for a batch.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, Statement, StatementBuilder,
+    sea_query::{OnConflict, Query, Value, Values},
+};
+
+use super::row;
+use crate::{
+    DeliveryRecord, StoreError,
+    entities::delivery::{self, Column},
+};
+
+/// Most rows of one INSERT and most values of one IN list. Of 16 values each they stay far below
+/// SQLite's 32,766 bound values.
+pub(super) const MAX_ROWS: usize = 1 << (SHAPES - 1);
+/// How many kinds of statements there are: those with 1, 2, 4 … rows. A handful, so that the cache
+/// of prepared statements stays small.
+const SHAPES: usize = 9;
+/// Most bytes of bodies in one INSERT, which keeps copies small and fits MySQL's packets.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+/// The statements of one store, i.e. of one backend.
+#[derive(Debug, Default)]
+pub(crate) struct Inserts {
+    sql: [OnceLock<String>; SHAPES],
+}
+
+impl Inserts {
+    /// Inserts what is not there yet; answers how many that was.
+    pub(super) async fn run(
+        &self,
+        conn: &DatabaseTransaction,
+        records: impl Iterator<Item = &DeliveryRecord>,
+    ) -> Result<usize, StoreError> {
+        let backend = conn.get_database_backend();
+        let records: Vec<&DeliveryRecord> = records.collect();
+        let mut inserted = 0;
+        for chunk in chunks(&records) {
+            let mut values = Vec::with_capacity(chunk.len() * row::COLUMNS.len());
+            for record in chunk {
+                values.extend(row::values(record)?);
+            }
+            let statement = Statement {
+                sql: self.sql(backend, chunk.len()).to_owned(),
+                values: Some(Values(values)),
+                db_backend: backend,
+            };
+            let rows = conn.execute_raw(statement).await?.rows_affected();
+            inserted += usize::try_from(rows).unwrap_or(usize::MAX);
+        }
+        Ok(inserted)
+    }
+
+    fn sql(&self, backend: DbBackend, rows: usize) -> &str {
+        let shape = rows.ilog2() as usize;
+        self.sql[shape].get_or_init(|| {
+            let mut insert = Query::insert();
+            insert.into_table(delivery::Entity).columns(row::COLUMNS);
+            for _ in 0..rows {
+                insert.values_panic(row::COLUMNS.map(|_| Value::BigInt(Some(0)).into()));
+            }
+            let mut conflict = OnConflict::columns([Column::PairId, Column::Seq]);
+            insert.on_conflict(conflict.do_nothing_on([Column::Id]).to_owned());
+            StatementBuilder::build(&insert, &backend).sql
+        })
+    }
+}
+
+/// Cuts a batch into pieces whose lengths are powers of two.
+pub(super) fn chunks<'a, 'r>(
+    records: &'a [&'r DeliveryRecord],
+) -> impl Iterator<Item = &'a [&'r DeliveryRecord]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let fitting = rest
+            .iter()
+            .take(MAX_ROWS)
+            .take_while(|record| {
+                bytes += record.body.as_ref().map_or(0, Bytes::len);
+                bytes <= MAX_BODY_BYTES
+            })
+            .count();
+        let (chunk, later) = rest.split_at(1 << fitting.max(1).ilog2());
+        rest = later;
+        Some(chunk)
+    })
+}
