@@ -175,7 +175,13 @@ async fn a_subscription_never_asks_for_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_says_what_it_drops() {
     let server = Server::start().await;
-    let path = format!("{ROUTE}/{}", server.create("siem").await);
+    // Two overlap: they share a consumer whose cover matches more than they do.
+    let body = json!({
+        "name": "siem", "url": "https://siem.example",
+        "topic_patterns": ["attacker.*.b", "attacker.b.*", "email.>"],
+    });
+    let created = server.send("POST", ROUTE, Some(&body)).await.json();
+    let path = format!("{ROUTE}/{}", created["uuid"].as_str().unwrap());
     for pair in &server.store.snapshot().await.unwrap().subscriptions[0].pairs {
         let spec = ConsumerSpec {
             name: format!("{}-{}", server.store.deployment_id(), pair.id),
@@ -185,7 +191,7 @@ async fn a_pause_says_what_it_drops() {
         };
         server.bus.consume(spec).await.unwrap();
     }
-    for topic in ["attacker.a", "attacker.b.c", "email.x"] {
+    for topic in ["attacker.b.c", "attacker.x.y", "email.x", "smtp.x"] {
         publish(&server, topic).await;
     }
     let paused = server
