@@ -93,7 +93,10 @@ impl Server {
         }
         if let Some(socket) = socket {
             let shutdown = server.shutdown.clone();
-            server.spawn("bus socket", async move { Ok(socket.run(shutdown).await?) });
+            server.spawn("bus socket", async move {
+                socket.run(shutdown).await;
+                Ok(())
+            });
         }
         if server.runs_worker {
             let deps = WorkerDeps {

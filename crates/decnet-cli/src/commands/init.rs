@@ -20,7 +20,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Install below this directory, in its etc/systemd/system; a directory that is called
-    /// systemd/system, or holds units, is taken as it is
+    /// systemd/system, or holds units of decnet, is taken as it is
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
     /// User the services run as

@@ -64,12 +64,13 @@ impl Place {
     }
 }
 
+/// Whether units of this name are in it, which no root directory has.
 fn holds_units(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|entries| {
         entries.flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name.ends_with(".service") || name.ends_with(".target")
+            name == "decnet.target" || name.starts_with("decnet-") && name.ends_with(".service")
         })
     })
 }

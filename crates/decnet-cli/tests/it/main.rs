@@ -1,0 +1,15 @@
+//! The real binary, as people and scripts run it.
+
+mod daemon;
+mod demo;
+mod follow;
+mod gate;
+mod init;
+mod listen;
+mod publish;
+mod real_day;
+mod serve;
+mod settings;
+mod subscriptions;
+mod support;
+mod token;

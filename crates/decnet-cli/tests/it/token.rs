@@ -1,0 +1,120 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use crate::support::{Decnet, Starter, data_dir, decnet, finish, run, stderr, succeeded};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn the_first_start_leaves_a_key_and_an_admin_token_for_its_owner_alone() {
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    let (key, token) = (
+        dir.path().join("jwt.secret"),
+        dir.path().join("admin.token"),
+    );
+    assert_eq!((mode(&key), mode(&token)), (0o600, 0o600));
+    assert!(fs::read_to_string(&key).unwrap().trim().len() >= 32);
+    let log = decnet.log().all().join("\n");
+    assert!(log.contains(token.to_str().unwrap()), "{log}");
+    let text = fs::read_to_string(&token).unwrap();
+    assert!(!log.contains(text.trim()), "a token is in the log");
+
+    let mut list = decnet_list(dir.path(), decnet.url(), text.trim());
+    succeeded(&finish(&mut list).await);
+
+    assert!(decnet.terminate().await.success());
+    fs::remove_file(&token).unwrap();
+    let decnet = Decnet::serve(dir.path()).await;
+    assert!(!token.exists(), "a second start makes no further token");
+    drop(decnet);
+}
+
+fn decnet_list(dir: &Path, url: &str, token: &str) -> tokio::process::Command {
+    let elsewhere = dir.join("elsewhere");
+    let mut command = decnet(dir, ["subscriptions", "list", "--json"]);
+    command
+        .env("DECNET_DATA_DIR", elsewhere)
+        .env("DECNET_API_URL", url)
+        .env("DECNET_TOKEN", token);
+    command
+}
+
+#[tokio::test]
+async fn two_first_starts_at_once_agree_on_the_key() {
+    let dir = data_dir();
+    let api = Starter::new("api", dir.path()).spawn();
+    let serve = Decnet::serve(dir.path()).await;
+    let url = api
+        .log()
+        .find(|line| line.contains("http://").then_some(()))
+        .await;
+    assert!(url.is_some(), "{:#?}", api.log().all());
+    let token = serve.api().await;
+    for line in api.log().all() {
+        let Some(url) = line
+            .split_whitespace()
+            .find(|word| word.starts_with("http://"))
+        else {
+            continue;
+        };
+        succeeded(&finish(&mut decnet_list(dir.path(), url, token.token())).await);
+    }
+}
+
+#[tokio::test]
+async fn a_shell_that_can_read_the_data_directory_needs_no_variables() {
+    let dir = data_dir();
+    let _decnet = Decnet::serve(dir.path()).await;
+    let output = run(dir.path(), &["subscriptions", "list", "--json"]).await;
+    assert_eq!(succeeded(&output).trim(), "[]");
+}
+
+#[tokio::test]
+async fn roles_hold_and_a_wrong_token_is_a_sentence() {
+    let dir = data_dir();
+    let decnet = Decnet::serve(dir.path()).await;
+    let made = run(
+        dir.path(),
+        &["token", "create", "--role", "publisher", "--ttl", "1h"],
+    )
+    .await;
+    let publisher = succeeded(&made);
+    let refused = finish(&mut decnet_list(dir.path(), decnet.url(), publisher.trim())).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("Insufficient permissions (403)"),
+        "{}",
+        stderr(&refused)
+    );
+
+    let refused = finish(&mut decnet_list(dir.path(), decnet.url(), "nonsense")).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("Could not validate credentials"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[tokio::test]
+async fn without_a_key_or_a_server_it_says_what_to_do() {
+    let dir = data_dir();
+    let output = run(dir.path(), &["token", "create", "--role", "admin"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("start `decnet serve` once"),
+        "{}",
+        stderr(&output)
+    );
+
+    let mut list = decnet_list(dir.path(), "http://127.0.0.1:1", "token");
+    let output = finish(&mut list).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no answer from http://127.0.0.1:1"),
+        "{}",
+        stderr(&output)
+    );
+}
