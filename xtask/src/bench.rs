@@ -14,7 +14,7 @@ mod report;
 use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use installation::Installation;
+use installation::{Installation, Shape};
 use peers::{Manner, Peers, Receiver, Tally};
 use report::{IsolationRow, Report, ThroughputRow};
 
@@ -22,7 +22,7 @@ use crate::cargo::{cargo, target_directory, workspace_root};
 
 /// How long each part goes on.
 struct Plan {
-    /// Bare loop, live and backlog runs are repeated; the median counts.
+    /// How often the throughput runs are repeated; the median counts.
     rounds: usize,
     bare: Duration,
     /// Publishing as fast as it is taken.
@@ -48,7 +48,10 @@ const QUICK: Plan = Plan {
 
 /// Longest wait for what was published to arrive; what has not come by then counts as lost.
 const ARRIVAL: Duration = Duration::from_secs(60);
-/// Part of the live rate at which latency is measured: above 60 % it is noise on a shared machine.
+/// A publisher's rate that stands for as fast as it is answered.
+const AT_ONCE: f64 = 0.0;
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Part of the highest rate at which latency is measured: above 60 % it is noise on a shared machine.
 const PACED_LOAD: f64 = 0.2;
 /// Events a second for the healthy subscription of the isolation run.
 const ISOLATION_RATE: f64 = 200.0;
@@ -115,39 +118,57 @@ impl Bench {
         })
     }
 
-    fn install(&self) -> anyhow::Result<Installation> {
-        Installation::new(&self.decnet, &self.scratch)
+    fn installation(&self, shape: Shape) -> anyhow::Result<Installation> {
+        Installation::new(&self.decnet, &self.scratch, shape)
+    }
+
+    /// A `decnet` that delivers to the one receiver.
+    fn pipeline(&self, shape: Shape, receiver: &Receiver) -> anyhow::Result<Installation> {
+        let mut decnet = self.installation(shape)?;
+        decnet.start_api()?;
+        decnet.subscribe("bench", receiver.url(), receiver.secret())?;
+        decnet.start_worker()?;
+        Ok(decnet)
     }
 
     fn throughput(&self, report: &mut Report) -> anyhow::Result<()> {
         let mut receiver = self.peers.receiver(Manner::Prompt, CAPACITY)?;
         let mut live_rate = 0.0_f64;
         for round in 1..=self.plan.rounds {
-            println!("==> round {round} of {}: bare loop", self.plan.rounds);
+            let of = format!("round {round} of {}", self.plan.rounds);
+            println!("==> {of}: bare loop");
             report.throughput.push(self.bare(&mut receiver)?);
 
-            let mut decnet = self.install()?;
-            decnet.start_api()?;
-            decnet.subscribe("bench", &receiver.url(), receiver.secret())?;
-            decnet.start_worker()?;
-            println!("==> round {round}: pipeline, publishing at once");
-            let live = self.live(&mut decnet, &mut receiver)?;
+            println!("==> {of}: two processes, published meanwhile");
+            let mut decnet = self.pipeline(Shape::TwoProcesses, &receiver)?;
+            let name = "api + webhook, published meanwhile";
+            let live = self.published_meanwhile(name, &decnet, &mut receiver)?;
             live_rate = live_rate.max(live.rate);
             report.throughput.push(live);
-            println!("==> round {round}: pipeline, from a backlog");
+            println!("==> {of}: two processes, from a backlog");
             report
                 .throughput
-                .push(self.backlog(&mut decnet, &mut receiver)?);
+                .push(self.drained_backlog(&mut decnet, &mut receiver)?);
+            drop(decnet);
+
+            println!("==> {of}: one process, published meanwhile");
+            let decnet = self.pipeline(Shape::OneProcess, &receiver)?;
+            let name = "serve, published meanwhile";
+            report
+                .throughput
+                .push(self.published_meanwhile(name, &decnet, &mut receiver)?);
         }
         let rate = live_rate * PACED_LOAD;
-        println!("==> pipeline, paced at {rate:.0}/s");
-        let mut decnet = self.install()?;
-        decnet.start_api()?;
-        decnet.subscribe("bench", &receiver.url(), receiver.secret())?;
-        decnet.start_worker()?;
-        report
-            .throughput
-            .push(self.paced(&mut decnet, &mut receiver, rate)?);
+        for (shape, name) in [
+            (Shape::TwoProcesses, "api + webhook, at 20 % of its rate"),
+            (Shape::OneProcess, "serve, at the same rate"),
+        ] {
+            println!("==> {name}: {rate:.0}/s");
+            let decnet = self.pipeline(shape, &receiver)?;
+            report
+                .throughput
+                .push(self.paced(name, &decnet, &mut receiver, rate)?);
+        }
         Ok(())
     }
 
@@ -163,25 +184,17 @@ impl Bench {
             .with_sender_cpu(sent.cpu))
     }
 
-    fn live(
+    fn published_meanwhile(
         &self,
-        decnet: &mut Installation,
+        name: &'static str,
+        decnet: &Installation,
         receiver: &mut Receiver,
     ) -> anyhow::Result<ThroughputRow> {
-        let run = receiver.begin()?;
-        let (worker, api) = (decnet.worker_cpu()?, decnet.api_cpu()?);
-        let sent = self
-            .peers
-            .publish(decnet, run, CAPACITY, 0.0, self.plan.publishing)?;
-        let tally = receiver.wait(sent.count, ARRIVAL)?;
-        let row = ThroughputRow::new("pipeline, published meanwhile", sent.count, &tally)
-            .with_rate(sent.started_us, &tally)
-            .with_sender_cpu(decnet.worker_cpu()? - worker)
-            .with_api_cpu(decnet.api_cpu()? - api);
+        let (row, _) = self.measured(name, decnet, receiver, AT_ONCE, self.plan.publishing)?;
         Ok(row)
     }
 
-    fn backlog(
+    fn drained_backlog(
         &self,
         decnet: &mut Installation,
         receiver: &mut Receiver,
@@ -190,41 +203,51 @@ impl Bench {
         let run = receiver.begin()?;
         let sent = self
             .peers
-            .publish(decnet, run, CAPACITY, 0.0, self.plan.publishing)?;
+            .publish(decnet, run, CAPACITY, AT_ONCE, self.plan.publishing)?;
         decnet.start_worker()?;
         let tally = receiver.wait(sent.count, ARRIVAL)?;
-        let row = ThroughputRow::new("pipeline, from a backlog", sent.count, &tally)
-            .with_rate(tally.first_us, &tally)
-            .with_sender_cpu(decnet.worker_cpu()?);
-        Ok(row)
+        Ok(
+            ThroughputRow::new("webhook, from a backlog", sent.count, &tally)
+                .with_rate(tally.first_us, &tally)
+                .with_sender_cpu(decnet.sender_cpu()?),
+        )
     }
 
     fn paced(
         &self,
-        decnet: &mut Installation,
+        name: &'static str,
+        decnet: &Installation,
         receiver: &mut Receiver,
         rate: f64,
     ) -> anyhow::Result<ThroughputRow> {
         // Connections are open and caches warm before anything is timed.
-        let warm_up = receiver.begin()?;
-        let sent = self
-            .peers
-            .publish(decnet, warm_up, CAPACITY, rate, Duration::from_secs(1))?;
-        receiver.wait(sent.count, ARRIVAL)?;
+        self.measured(name, decnet, receiver, rate, WARM_UP)?;
+        let (row, tally) = self.measured(name, decnet, receiver, rate, self.plan.paced)?;
+        Ok(row.with_latency(&tally))
+    }
 
+    /// Publishes at a rate for a time and waits until all has arrived.
+    fn measured(
+        &self,
+        name: &'static str,
+        decnet: &Installation,
+        receiver: &mut Receiver,
+        rate: f64,
+        time: Duration,
+    ) -> anyhow::Result<(ThroughputRow, Tally)> {
         let run = receiver.begin()?;
-        let (worker, api) = (decnet.worker_cpu()?, decnet.api_cpu()?);
-        let sent = self
-            .peers
-            .publish(decnet, run, CAPACITY, rate, self.plan.paced)?;
+        let (sender, api) = (decnet.sender_cpu()?, decnet.api_cpu()?);
+        let sent = self.peers.publish(decnet, run, CAPACITY, rate, time)?;
         let tally = receiver.wait(sent.count, ARRIVAL)?;
-        Ok(
-            ThroughputRow::new("pipeline, paced at 20 %", sent.count, &tally)
-                .with_rate(sent.started_us, &tally)
-                .with_sender_cpu(decnet.worker_cpu()? - worker)
-                .with_api_cpu(decnet.api_cpu()? - api)
-                .with_latency(&tally),
-        )
+        let api = decnet
+            .api_cpu()?
+            .zip(api)
+            .map(|(after, before)| after - before);
+        let row = ThroughputRow::new(name, sent.count, &tally)
+            .with_rate(sent.started_us, &tally)
+            .with_sender_cpu(decnet.sender_cpu()? - sender)
+            .with_api_cpu(api);
+        Ok((row, tally))
     }
 
     fn isolation(&self, report: &mut Report) -> anyhow::Result<()> {
@@ -235,22 +258,28 @@ impl Bench {
                 bad.len()
             );
             let mut healthy = self.peers.receiver(Manner::Prompt, CAPACITY)?;
-            let mut decnet = self.install()?;
+            let mut decnet = self.installation(Shape::TwoProcesses)?;
             decnet.start_api()?;
-            decnet.subscribe("healthy", &healthy.url(), healthy.secret())?;
+            decnet.subscribe("healthy", healthy.url(), healthy.secret())?;
             let mut receivers = Vec::new();
             for manner in bad {
                 let receiver = self.peers.receiver(*manner, 1)?;
-                decnet.subscribe(manner.name(), &receiver.url(), receiver.secret())?;
+                decnet.subscribe(manner.name(), receiver.url(), receiver.secret())?;
                 receivers.push(receiver);
             }
             decnet.start_worker()?;
+            // Connections are open, and the bad ones bad, before anything is timed.
+            let run = healthy.begin()?;
+            let sent = self
+                .peers
+                .publish(&decnet, run, CAPACITY, ISOLATION_RATE, WARM_UP)?;
+            healthy.wait(sent.count, ARRIVAL)?;
             let run = healthy.begin()?;
             let sent =
                 self.peers
                     .publish(&decnet, run, CAPACITY, ISOLATION_RATE, self.plan.isolation)?;
             let tally: Tally = healthy.wait(sent.count, ARRIVAL)?;
-            let peak = decnet.worker_peak_memory()?;
+            let peak = decnet.sender_peak_memory()?;
             report
                 .isolation
                 .push(IsolationRow::new(bad.len(), sent.count, &tally, peak));

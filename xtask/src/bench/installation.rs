@@ -1,4 +1,4 @@
-//! One `decnet` with a data directory of its own: the API and the worker as two processes.
+//! One `decnet` with a data directory of its own, as one process or as two.
 
 use std::{
     fs,
@@ -18,7 +18,17 @@ const JWT_SECRET: &str = "a key for the minutes of a benchmark";
 /// A start takes well under a second.
 const STARTING: Duration = Duration::from_secs(20);
 
+/// How `decnet` runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `decnet api` and `decnet webhook`.
+    TwoProcesses,
+    /// `decnet serve`.
+    OneProcess,
+}
+
 pub(super) struct Installation {
+    shape: Shape,
     program: PathBuf,
     directory: PathBuf,
     api_addr: SocketAddr,
@@ -29,11 +39,12 @@ pub(super) struct Installation {
 }
 
 impl Installation {
-    pub(super) fn new(program: &Path, directory: &Path) -> anyhow::Result<Self> {
+    pub(super) fn new(program: &Path, directory: &Path, shape: Shape) -> anyhow::Result<Self> {
         // What an interrupted bench left.
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)?;
         let mut new = Self {
+            shape,
             program: program.to_owned(),
             directory: directory.to_owned(),
             api_addr: free_address()?,
@@ -54,12 +65,21 @@ impl Installation {
         Ok(new)
     }
 
+    /// Starts what takes subscriptions and events; in one process that delivers, too.
     pub(super) fn start_api(&mut self) -> anyhow::Result<()> {
-        self.api = Some(self.start("api", self.api_addr)?);
+        let command = match self.shape {
+            Shape::TwoProcesses => "api",
+            Shape::OneProcess => "serve",
+        };
+        self.api = Some(self.start(command, self.api_addr)?);
         Ok(())
     }
 
+    /// Starts what delivers, where that is a process of its own.
     pub(super) fn start_worker(&mut self) -> anyhow::Result<()> {
+        if self.shape == Shape::OneProcess {
+            return Ok(());
+        }
         self.worker = Some(self.start("webhook", self.worker_addr)?);
         Ok(())
     }
@@ -96,19 +116,29 @@ impl Installation {
         &self.token
     }
 
-    pub(super) fn api_cpu(&self) -> anyhow::Result<Duration> {
-        self.api.as_ref().context("no API runs")?.cpu()
+    /// CPU time of the API, where that is a process of its own.
+    pub(super) fn api_cpu(&self) -> anyhow::Result<Option<Duration>> {
+        match (self.shape, &self.api) {
+            (Shape::TwoProcesses, Some(api)) => api.cpu().map(Some),
+            _ => Ok(None),
+        }
     }
 
-    pub(super) fn worker_cpu(&self) -> anyhow::Result<Duration> {
-        self.worker.as_ref().context("no worker runs")?.cpu()
+    /// CPU time of the process that delivers.
+    pub(super) fn sender_cpu(&self) -> anyhow::Result<Duration> {
+        self.sender()?.cpu()
     }
 
-    pub(super) fn worker_peak_memory(&self) -> anyhow::Result<u64> {
-        self.worker
-            .as_ref()
-            .context("no worker runs")?
-            .peak_memory()
+    pub(super) fn sender_peak_memory(&self) -> anyhow::Result<u64> {
+        self.sender()?.peak_memory()
+    }
+
+    fn sender(&self) -> anyhow::Result<&Process> {
+        let sender = match self.shape {
+            Shape::TwoProcesses => &self.worker,
+            Shape::OneProcess => &self.api,
+        };
+        sender.as_ref().context("nothing that delivers runs")
     }
 
     fn start(&self, command: &str, addr: SocketAddr) -> anyhow::Result<Process> {

@@ -152,8 +152,8 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn url(&self) -> String {
-        self.url.clone()
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(super) fn secret(&self) -> &'static str {

@@ -48,8 +48,8 @@ impl ThroughputRow {
         self
     }
 
-    pub(super) fn with_api_cpu(mut self, cpu: Duration) -> Self {
-        self.api_cpu = Some(cpu);
+    pub(super) fn with_api_cpu(mut self, cpu: Option<Duration>) -> Self {
+        self.api_cpu = cpu;
         self
     }
 
