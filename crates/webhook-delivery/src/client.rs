@@ -12,6 +12,12 @@ const POOL_IDLE: Duration = Duration::from_secs(45);
 /// in flight.
 const POOL_IDLE_PER_HOST: usize = 64;
 
+/// How often an HTTP/2 connection in use is pinged, and how long the answer may take. One request's
+/// time-out ends its stream, not the connection: without pings a dead one would be used again
+/// and again.
+const HTTP2_PING: Duration = Duration::from_secs(10);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The one way out: pooled connections behind the egress guard. Cheap to clone; share one.
 #[derive(Clone)]
 pub struct DeliveryClient {
@@ -44,6 +50,8 @@ impl DeliveryClient {
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
+            .http2_keep_alive_interval(HTTP2_PING)
+            .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
             .build()
             .map_err(BuildError::Http)?;
         Ok(Self {

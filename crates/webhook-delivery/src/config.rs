@@ -16,8 +16,8 @@ pub struct DeliveryConfig {
     /// Where requests may go: `DECNET_WEBHOOK_ALLOW_PRIVATE` and `DECNET_WEBHOOK_ALLOW_CIDRS`.
     /// Default: public addresses alone.
     pub egress: EgressPolicy,
-    /// Asked instead of the name servers that the system configures, if there are any.
-    /// Default none.
+    /// Asked instead of the name servers in `/etc/resolv.conf`, if there are any. `/etc/hosts`
+    /// goes before both; other sources of `nsswitch.conf` are not asked. Default none.
     pub name_servers: Vec<SocketAddr>,
     /// `User-Agent`. Default `decnet-webhook/<version>`.
     pub user_agent: String,

@@ -23,7 +23,7 @@ mod signature;
 mod soak;
 
 pub use build::{event, free_port, temp_dir};
-pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver};
+pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};
 pub use reconcile::{Reconciler, Report};
 pub use signature::Signatures;
 pub use soak::{long_or_short, soak};

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use behaviour::{Behaviour, Decide};
 pub use log::{Log, Received};
-pub use tls::Certificate;
+pub use tls::{Certificate, self_signed};
 
 /// An HTTP/1.1 server on a loopback port, with connections kept alive, that logs each request
 /// and behaves as told. Everything it started ends with it.

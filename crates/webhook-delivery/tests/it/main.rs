@@ -4,6 +4,7 @@ mod answers;
 mod connections;
 mod dns;
 mod guard;
+mod http2;
 mod network;
 mod tls;
 mod vectors;

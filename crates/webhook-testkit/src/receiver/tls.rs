@@ -19,6 +19,22 @@ pub enum Certificate {
     Expired,
 }
 
+/// A fresh self-signed certificate for these names, and its key.
+///
+/// # Panics
+/// If a name is none.
+pub fn self_signed(names: &[&str]) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    sign(CertificateParams::new(names).expect("names"))
+}
+
+fn sign(params: CertificateParams) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = KeyPair::generate().expect("a key pair");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a PKCS #8 key");
+    (certificate.der().clone(), key)
+}
+
 pub(super) fn acceptor(kind: Certificate) -> (TlsAcceptor, CertificateDer<'static>) {
     let names = match kind {
         Certificate::WrongName => vec!["other.example".to_owned()],
@@ -29,15 +45,12 @@ pub(super) fn acceptor(kind: Certificate) -> (TlsAcceptor, CertificateDer<'stati
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
     }
-    let key = KeyPair::generate().expect("a key pair");
-    let certificate = params.self_signed(&key).expect("a certificate");
-    let der = certificate.der().clone();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a PKCS #8 key");
+    let (certificate, key) = sign(params);
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS versions")
         .with_no_client_auth()
-        .with_single_cert(vec![der.clone()], key)
+        .with_single_cert(vec![certificate.clone()], key)
         .expect("a certificate with its key");
-    (TlsAcceptor::from(Arc::new(config)), der)
+    (TlsAcceptor::from(Arc::new(config)), certificate)
 }
