@@ -96,7 +96,8 @@ async fn commit(
     cut: &CancellationToken,
 ) -> Vec<bool> {
     let mut stored = vec![false; records.len()];
-    let mut ranges = vec![0..records.len()];
+    let mut ranges = Vec::new();
+    ranges.push(0..records.len());
     let mut pause = FIRST_PAUSE;
     while let Some(range) = ranges.pop() {
         match ledger.commit(&records[range.clone()]).await {
