@@ -1,19 +1,21 @@
 //! Speaking to the API: where it is, who we are, and what its refusals say.
 
+mod place;
+mod refusal;
+
 use std::{
-    fs,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
-use reqwest::{Method, StatusCode, header};
-use serde::Deserialize;
+use reqwest::{Method, header};
 use url::Url;
 use webhook_api::tokens::{self, JwtSecret, Role};
-use webhook_model::FieldError;
 
-use crate::settings::{DataDir, Env, HttpOptions, JwtKey, listen_address, parse_setting};
+use self::place::Place;
+pub(crate) use self::refusal::Refusal;
+use crate::settings::{DataDir, Env, JwtKey};
 
 /// Longest wait for an answer: a test ping takes up to 10 s, the bus up to 10 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,40 +47,6 @@ pub(crate) struct Unreachable {
     remedy: &'static str,
 }
 
-/// The server's refusal, as RFC 9457 problem.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", self.sentence())]
-pub(crate) struct Refusal {
-    /// HTTP status.
-    pub(crate) status: StatusCode,
-    /// One plain sentence.
-    pub(crate) detail: String,
-    /// The fields that are wrong.
-    pub(crate) errors: Vec<FieldError>,
-    /// How long to stay away.
-    pub(crate) retry_after: Option<Duration>,
-    error_id: Option<String>,
-}
-
-impl Refusal {
-    fn sentence(&self) -> String {
-        let mut text = format!("{} ({})", self.detail, self.status.as_u16());
-        // One wrong field is in the detail already.
-        if self.errors.len() > 1 {
-            for error in &self.errors {
-                text.push_str(&format!("\n  {}: {}", error.field, error.detail));
-            }
-        }
-        if let Some(id) = &self.error_id {
-            text.push_str(&format!("\n  error_id {id}, as in the server's log"));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            text.push_str("; is DECNET_TOKEN still valid, and made with this server's key?");
-        }
-        text
-    }
-}
-
 /// What came back, when something did.
 pub(crate) type Answered = Result<bytes::Bytes, Refusal>;
 
@@ -87,15 +55,6 @@ pub(crate) struct Client {
     http: reqwest::Client,
     place: Place,
     token: Token,
-}
-
-enum Place {
-    Given(Url),
-    /// The server writes its address here; after a restart it may be another.
-    File {
-        data_dir: DataDir,
-        last: Mutex<Url>,
-    },
 }
 
 enum Token {
@@ -181,7 +140,7 @@ impl Client {
         if status.is_success() {
             return Ok(Ok(body));
         }
-        Ok(Err(refusal(status, retry_after, &body)))
+        Ok(Err(Refusal::read(status, retry_after, &body)))
     }
 
     /// Asks where any refusal ends the command.
@@ -204,90 +163,12 @@ impl Client {
     }
 }
 
-impl Place {
-    fn find(env: Env<'_>, options: &ClientOptions, data_dir: &DataDir) -> anyhow::Result<Self> {
-        let named = match &options.api_url {
-            Some(url) => Some(("--api-url", url.clone())),
-            None => env
-                .text("DECNET_API_URL")?
-                .map(|url| ("DECNET_API_URL", url)),
-        };
-        if let Some((name, url)) = named {
-            let url = parse_setting(
-                name,
-                &url,
-                "the base URL of an API",
-                "use e.g. http://127.0.0.1:8000",
-                |text| {
-                    Url::parse(text)
-                        .ok()
-                        .filter(|url| matches!(url.scheme(), "http" | "https"))
-                },
-            )?;
-            return Ok(Self::Given(url));
-        }
-        if let Some(url) = left_in(data_dir) {
-            return Ok(Self::File {
-                data_dir: data_dir.clone(),
-                last: Mutex::new(url),
-            });
-        }
-        let (host, port) = listen_address(env, &HttpOptions::default())?;
-        let url = Url::parse(&format!("http://{host}:{port}"))
-            .with_context(|| format!("DECNET_API_HOST={host:?} makes no URL"))?;
-        Ok(Self::File {
-            data_dir: data_dir.clone(),
-            last: Mutex::new(url),
-        })
-    }
-
-    /// The address to ask now.
-    fn url(&self) -> Url {
-        match self {
-            Self::Given(url) => url.clone(),
-            Self::File { data_dir, last } => {
-                let mut last = last
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                if let Some(url) = left_in(data_dir) {
-                    *last = url;
-                }
-                last.clone()
-            }
-        }
-    }
-
-    fn remedy(&self) -> &'static str {
-        match self {
-            Self::Given(_) => "is that the address of a running `decnet serve` or `decnet api`?",
-            Self::File { .. } => {
-                "start `decnet serve`, or say where the API is with DECNET_API_URL"
-            }
-        }
-    }
-
-    /// Whether a token made here stays on this machine.
-    fn is_local(&self) -> bool {
-        match self {
-            Self::File { .. } => true,
-            Self::Given(url) => match url.host() {
-                Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-                Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-                Some(url::Host::Domain(name)) => name == "localhost",
-                None => false,
-            },
-        }
-    }
-}
-
 impl Token {
     fn text(&self) -> String {
         match self {
             Self::Given(token) => token.clone(),
             Self::Own { secret, role, made } => {
-                let mut made = made
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
                 match &*made {
                     Some((token, at)) if at.elapsed() < OWN_RENEWAL => token.clone(),
                     _ => {
@@ -299,10 +180,6 @@ impl Token {
             }
         }
     }
-}
-
-fn left_in(data_dir: &DataDir) -> Option<Url> {
-    Url::parse(fs::read_to_string(data_dir.api_url()).ok()?.trim()).ok()
 }
 
 fn own_key(env: Env<'_>, data_dir: &DataDir, place: &Place) -> anyhow::Result<JwtSecret> {
@@ -320,42 +197,6 @@ fn own_key(env: Env<'_>, data_dir: &DataDir, place: &Place) -> anyhow::Result<Jw
     })
 }
 
-fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Refusal {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Body {
-        detail: String,
-        errors: Vec<Field>,
-        error_id: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Field {
-        field: String,
-        detail: String,
-    }
-    let body: Body = serde_json::from_slice(body).unwrap_or_default();
-    let detail = if body.detail.is_empty() {
-        format!("the server answered {status}; is it a decnet API?")
-    } else {
-        body.detail
-    };
-    let errors = body
-        .errors
-        .into_iter()
-        .map(|e| FieldError {
-            field: e.field,
-            detail: e.detail,
-        })
-        .collect();
-    Refusal {
-        status,
-        detail,
-        errors,
-        retry_after,
-        error_id: body.error_id,
-    }
-}
-
 /// The innermost cause, which is what says something: "Connection refused (os error 111)".
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
@@ -370,26 +211,9 @@ fn reason(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
 
-    #[test]
-    fn problems_become_sentences() {
-        let body = br#"{"type":"about:blank","title":"Unprocessable Entity","status":422,
-            "detail":"2 fields are wrong: name, url","errors":[
-            {"field":"name","detail":"is empty"},{"field":"url","detail":"has no host"}]}"#;
-        let refusal = refusal(StatusCode::UNPROCESSABLE_ENTITY, None, body);
-        assert_eq!(
-            refusal.to_string(),
-            "2 fields are wrong: name, url (422)\n  name: is empty\n  url: has no host"
-        );
-        let other = super::refusal(StatusCode::NOT_FOUND, None, b"<html>nginx</html>");
-        assert!(
-            other
-                .to_string()
-                .contains("404 Not Found; is it a decnet API?"),
-            "{other}"
-        );
-    }
+    use super::*;
 
     #[test]
     fn this_machines_key_is_not_shown_to_others() {

@@ -2,13 +2,7 @@
 
 mod progress;
 
-use std::{
-    io::Read,
-    path::PathBuf,
-    process::ExitCode,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep_until};
@@ -26,8 +20,8 @@ use crate::{
     shutdown::{self, Hangup},
 };
 
-/// Lines read ahead of what is sent: a batch's worth.
-const READ_AHEAD: usize = 1_000;
+/// Lines read ahead: enough that reading and sending overlap, and 64 MiB at the very most.
+const READ_AHEAD: usize = 64;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -110,7 +104,7 @@ async fn one(
         }
         Some(text) => parse_payload(text)?,
     };
-    let item = Item::new(1, topic, &args.kind, payload)?;
+    let item = Item::new(topic, &args.kind, payload)?;
     let mut sender = Sender::new(client, args.retry_for, stop, Progress::one());
     sender.send(&[item]).await?;
     Ok(exit(sender.report))
@@ -124,12 +118,11 @@ async fn lines(
     stop: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let follow = if args.follow { Follow::Yes } else { Follow::No };
-    let read = Arc::new(AtomicU64::new(0));
-    let progress = Progress::lines(path, follow, read.clone(), args.ids);
+    let progress = Progress::lines(path, follow, args.ids);
     let (lines_in, mut lines) = mpsc::channel(READ_AHEAD);
     let reader = spawn_blocking({
         let (path, stop) = (path.to_owned(), stop.clone());
-        move || read_lines(&path, follow, lines_in, &read, &stop)
+        move || read_lines(&path, follow, lines_in, &stop)
     });
     let mut sender = Sender::new(client, args.retry_for, stop.clone(), progress);
     let sent = pump(&mut lines, args, template, &mut sender, &stop).await;
@@ -171,20 +164,15 @@ async fn pump(
             return sender.send(&batcher.take()).await;
         };
         pace.took();
-        let item = match &line.text {
-            Ok(text) => Item::from_line(line.number, text, template, &args.kind)
-                .map_err(|unfit| unfit.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match item {
+        match Item::from_line(&line, template, &args.kind) {
             Ok(item) => {
                 if let Some(batch) = batcher.push(item, tokio::time::Instant::now()) {
                     sender.send(&batch).await?;
                 }
             }
-            Err(reason) => sender.refuse(Refused {
+            Err(unfit) => sender.refuse(Refused {
                 line: line.number,
-                reason,
+                reason: unfit.to_string(),
             }),
         }
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use webhook_model::{Event, EventId, MAX_EVENT_BYTES, Payload, PayloadError, Topic};
 
+use super::lines::{Line, LineError};
 use super::template::{FieldsOf, RenderError, TopicTemplate};
 
 /// Most events of one request, by contract §2.
@@ -17,6 +18,8 @@ const WINDOW: Duration = Duration::from_millis(25);
 /// Why a line makes no event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
+    #[error(transparent)]
+    Line(#[from] LineError),
     #[error("is no JSON object: {0}")]
     NoObject(serde_json::Error),
     #[error(transparent)]
@@ -30,8 +33,10 @@ pub(crate) enum Unfit {
 /// An event with its id for life, as it is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
-    /// The line it came from.
+    /// The line it came from, or 0.
     pub(crate) line: u64,
+    /// Where in the file that line ends.
+    pub(crate) end: u64,
     /// Its id, the same in every attempt.
     pub(crate) id: EventId,
     /// Its envelope.
@@ -41,30 +46,31 @@ pub(crate) struct Item {
 impl Item {
     /// Makes an event of a line that holds a JSON object.
     pub(crate) fn from_line(
-        line: u64,
-        text: &str,
+        line: &Line,
         template: &TopicTemplate,
         kind: &str,
     ) -> Result<Self, Unfit> {
+        let text = line.text.as_ref().map_err(|&error| error)?;
         let fields: FieldsOf<'_> = serde_json::from_str(text).map_err(Unfit::NoObject)?;
         let topic = template.render(&fields)?;
-        Self::new(line, topic, kind, Payload::parse(text)?)
+        let item = Self::new(topic, kind, Payload::parse(text)?)?;
+        Ok(Self {
+            line: line.number,
+            end: line.end,
+            ..item
+        })
     }
 
     /// Makes an event of now.
-    pub(crate) fn new(
-        line: u64,
-        topic: Topic,
-        kind: &str,
-        payload: Payload,
-    ) -> Result<Self, Unfit> {
+    pub(crate) fn new(topic: Topic, kind: &str, payload: Payload) -> Result<Self, Unfit> {
         let event = Event::new(topic, kind, payload);
         let json = event.envelope();
         if json.len() > MAX_EVENT_BYTES {
             return Err(Unfit::TooLarge(json.len()));
         }
         Ok(Self {
-            line,
+            line: 0,
+            end: 0,
             id: event.id,
             json,
         })
@@ -121,8 +127,17 @@ mod tests {
     fn item(line: u64, bytes: usize) -> Item {
         Item {
             line,
+            end: 0,
             id: EventId::random(),
             json: vec![b'x'; bytes].into(),
+        }
+    }
+
+    fn line(text: &str) -> Line {
+        Line {
+            number: 7,
+            end: 0,
+            text: Ok(text.into()),
         }
     }
 
@@ -154,7 +169,7 @@ mod tests {
     fn payloads_keep_their_digits() {
         let template = "attacker.{n}".parse().unwrap();
         let text = r#"{"n":1180591620717411303424,"f":1e-05}"#;
-        let item = Item::from_line(7, text, &template, "").unwrap();
+        let item = Item::from_line(&line(text), &template, "").unwrap();
         let body = String::from_utf8(body(&[item.clone(), item]).to_vec()).unwrap();
         assert!(
             body.starts_with("[{") && body.ends_with("}]") && body.contains("},{"),
@@ -172,7 +187,7 @@ mod tests {
     fn lines_that_make_no_event_say_why() {
         let template = "a.{f}".parse().unwrap();
         let why = |text: &str| {
-            Item::from_line(1, text, &template, "")
+            Item::from_line(&line(text), &template, "")
                 .unwrap_err()
                 .to_string()
         };

@@ -5,7 +5,6 @@ use std::{
     io::{self, Read, Seek},
     os::unix::fs::MetadataExt,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -37,6 +36,8 @@ pub(crate) enum Follow {
 pub(crate) struct Line {
     /// Counted from 1, empty lines included.
     pub(crate) number: u64,
+    /// Bytes read up to its end.
+    pub(crate) end: u64,
     /// Its text, or why it has none.
     pub(crate) text: Result<String, LineError>,
 }
@@ -51,18 +52,17 @@ pub(crate) enum LineError {
 }
 
 /// Reads lines into `lines` until the end, `stop`, or the receiver is gone. Blocks: give it a
-/// thread of its own. `read` counts bytes for a progress bar. `-` is standard input.
+/// thread of its own. `-` is standard input.
 pub(crate) fn read_lines(
     path: &Path,
     follow: Follow,
     lines: Sender<Line>,
-    read: &AtomicU64,
     stop: &CancellationToken,
 ) -> io::Result<()> {
     let mut out = Out {
         lines,
         number: 0,
-        read,
+        end: 0,
         stop,
     };
     let done = if path.as_os_str() == "-" {
@@ -94,7 +94,7 @@ impl From<io::Error> for Ended {
 struct Out<'a> {
     lines: Sender<Line>,
     number: u64,
-    read: &'a AtomicU64,
+    end: u64,
     stop: &'a CancellationToken,
 }
 
@@ -117,11 +117,13 @@ impl Out<'_> {
                 Err(error) => return Err(error.into()),
             };
             total += count as u64;
-            self.read.fetch_add(count as u64, Ordering::Relaxed);
+            let before = self.end;
             let mut rest = &chunk[..count];
             while let Some(line) = splitter.next(&mut rest) {
+                self.end = before + (count - rest.len()) as u64;
                 self.hand_on(line)?;
             }
+            self.end = before + count as u64;
         }
     }
 
@@ -183,6 +185,7 @@ impl Out<'_> {
         }
         let line = Line {
             number: self.number,
+            end: self.end,
             text,
         };
         self.lines.blocking_send(line).map_err(|_| Ended::Stopped)

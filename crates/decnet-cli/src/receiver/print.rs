@@ -9,6 +9,9 @@ use crate::output::{self, BAD, DIM, GOOD, NOTE, TOPIC};
 /// Characters of a payload that are shown; the rest of a line is the rest of a terminal.
 const PAYLOAD_CHARS: usize = 100;
 
+/// Topics are padded to this, so that what follows stands in a column.
+const TOPIC_CHARS: usize = 22;
+
 /// What has been received so far.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct Counts {
@@ -79,7 +82,7 @@ pub(crate) fn coloured(delivery: &Delivery) -> String {
     format!(
         "{DIM}{time}{DIM:#} {verdict}{status}{duplicate} {TOPIC}{topic}{TOPIC:#}{kind} {DIM}{id}{DIM:#} {payload}",
         time = time_of_day(&delivery.at.rfc3339()),
-        topic = output::short(&delivery.topic, 80),
+        topic = format_args!("{:<TOPIC_CHARS$}", output::short(&delivery.topic, 80)),
         id = output::short(&delivery.event_id, 40),
         payload = output::short(payload, PAYLOAD_CHARS),
     )

@@ -3,10 +3,6 @@
 use std::{
     io::Write,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -22,7 +18,6 @@ const REDRAWS_A_SECOND: u8 = 10;
 
 pub(super) struct Progress {
     bar: ProgressBar,
-    read: Arc<AtomicU64>,
     started: Instant,
     print_ids: bool,
     /// Whether the events came from numbered lines.
@@ -36,7 +31,6 @@ impl Progress {
     pub(super) fn one() -> Self {
         Self {
             bar: ProgressBar::hidden(),
-            read: Arc::default(),
             started: Instant::now(),
             print_ids: true,
             numbered: false,
@@ -45,13 +39,8 @@ impl Progress {
         }
     }
 
-    /// For the lines of a file, of which `read` says how much has been read.
-    pub(super) fn lines(
-        path: &Path,
-        follow: Follow,
-        read: Arc<AtomicU64>,
-        print_ids: bool,
-    ) -> Self {
+    /// For the lines of a file.
+    pub(super) fn lines(path: &Path, follow: Follow, print_ids: bool) -> Self {
         let size = std::fs::metadata(path).ok().filter(|file| file.is_file());
         let (bar, style) = match size.filter(|_| follow == Follow::No) {
             Some(file) => (
@@ -71,7 +60,6 @@ impl Progress {
         bar.enable_steady_tick(Duration::from_millis(200));
         Self {
             bar,
-            read,
             started: Instant::now(),
             print_ids,
             numbered: true,
@@ -111,7 +99,9 @@ impl Watcher for Progress {
             self.say("the server takes events again");
         }
         self.taken += items.len() as u64;
-        self.bar.set_position(self.read.load(Ordering::Relaxed));
+        if let Some(last) = items.last() {
+            self.bar.set_position(last.end);
+        }
         self.bar
             .set_message(format!("{} published", output::count(self.taken)));
         if self.print_ids {
