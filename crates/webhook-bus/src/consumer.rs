@@ -65,6 +65,7 @@ impl Consumer {
                 Step::Ready(ready) => return Ok(ready),
                 Step::Wait(wake) => wake.notified().await,
                 Step::Search(search) => self.search(search).await?,
+                Step::Again => tokio::task::consume_budget().await,
             }
         }
     }

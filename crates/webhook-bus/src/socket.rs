@@ -3,6 +3,9 @@
 //!
 //! Any topic may be published, those under `system.webhook.` too: DECNET's master publishes
 //! `system.webhook.control`. Who may connect is up to the file's mode and group.
+//!
+//! The protocol has no acknowledgements, but a client that says BYE and waits for the end of the
+//! connection knows that everything it published is journalled.
 
 mod bind;
 mod complaints;
@@ -150,3 +153,6 @@ pub async fn serve_socket(
     BusServer::bind(bus, config).await?.run(shutdown).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+mod consumers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,132 +98,6 @@ async fn what_is_published_comes_to_those_who_asked() {
     assert_eq!(journal.status().await.head, 4);
     journal.close().await.unwrap();
     assert!(matches!(consumer.ready(None).await, Err(BusError::Closed)));
-}
-
-#[tokio::test]
-async fn acknowledgements_survive_a_restart_in_any_order() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    let mut consumer = consume(&journal, "c", "a.>", 1).await;
-    for number in 0..10 {
-        publish(&journal, if number % 2 == 0 { "a.b" } else { "b.b" }, 1).await;
-    }
-    assert_eq!(take(&journal, &mut consumer, 99).await, [1, 3, 5, 7, 9]);
-    let acker = consumer.acker();
-    for seq in [9, 3, 5] {
-        acker.ack(seq).await;
-    }
-    assert_eq!(journal.pending("c", &pattern("a.>")).await.unwrap(), 2);
-    drop(consumer);
-    // Also after the consumer is gone.
-    acker.ack(1).await;
-    drop(acker);
-    journal.close().await.unwrap();
-
-    let journal = fixture.worker().await;
-    publish(&journal, "a.b", 1).await;
-    let mut consumer = consume(&journal, "c", "a.>", 1).await;
-    assert_eq!(consumer.resumed_at(), 11);
-    assert_eq!(take(&journal, &mut consumer, 99).await, [7, 11]);
-    assert_eq!(journal.pending("c", &pattern("a.>")).await.unwrap(), 2);
-}
-
-#[tokio::test]
-async fn what_is_not_acknowledged_comes_again() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    publish(&journal, "a.b", 5).await;
-    let mut consumer = consume(&journal, "c", ">", 2).await;
-    assert_eq!(take(&journal, &mut consumer, 3).await, [2, 3, 4]);
-    consumer.acker().ack(3).await;
-    let spec = ConsumerSpec {
-        name: "c".to_owned(),
-        filter: pattern(">"),
-        incarnation: String::new(),
-        start_seq: 1,
-    };
-    let twice = journal.consume(spec.clone()).await;
-    assert!(matches!(twice, Err(BusError::ConsumerOpen(name)) if name == "c"));
-    drop(consumer);
-    let mut consumer = journal.consume(spec).await.unwrap();
-    assert_eq!(take(&journal, &mut consumer, 99).await, [2, 4, 5]);
-}
-
-#[tokio::test]
-async fn what_is_released_comes_first_and_says_so() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    publish(&journal, "a.b", 4).await;
-    let mut consumer = consume(&journal, "c", ">", 1).await;
-    assert_eq!(take(&journal, &mut consumer, 3).await, [1, 2, 3]);
-    consumer.release(2);
-    assert_eq!(consumer.ready(Some(1)).await.unwrap(), Ready::Past);
-    let messages = consumer.take(9).await.unwrap();
-    let seen: Vec<(u64, bool)> = messages.iter().map(|it| (it.seq, it.redelivered)).collect();
-    assert_eq!(seen, [(2, true), (4, false)]);
-}
-
-#[tokio::test]
-async fn the_end_is_noticed_while_waiting() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    let mut consumer = consume(&journal, "c", "a.b", 1).await;
-    let waiting = tokio::spawn(async move { consumer.ready(Some(3)).await });
-    publish(&journal, "b.b", 5).await;
-    assert_eq!(waiting.await.unwrap().unwrap(), Ready::Past);
-}
-
-#[tokio::test]
-async fn an_ended_consumer_is_gone() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    let mut consumer = consume(&journal, "c", ">", 1).await;
-    let waiting = tokio::spawn(async move { consumer.ready(None).await });
-    // It waits, or will find itself gone.
-    journal.end("c").await.unwrap();
-    assert!(matches!(
-        waiting.await.unwrap(),
-        Err(BusError::NoConsumer(_))
-    ));
-    let pending = journal.pending("c", &pattern(">")).await;
-    assert!(matches!(pending, Err(BusError::NoConsumer(_))));
-    journal.end("c").await.unwrap();
-    publish(&journal, "a.b", 3).await;
-    let mut consumer = consume(&journal, "c", ">", 3).await;
-    assert_eq!(take(&journal, &mut consumer, 9).await, [3]);
-}
-
-#[tokio::test]
-async fn a_filter_is_for_life() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    drop(consume(&journal, "c", "a.>", 1).await);
-    let spec = ConsumerSpec {
-        name: "c".to_owned(),
-        filter: pattern("b.>"),
-        incarnation: String::new(),
-        start_seq: 1,
-    };
-    let error = journal.consume(spec).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        r#"consumer "c" was made with filter a.>, not b.>"#
-    );
-}
-
-#[tokio::test]
-async fn another_journal_starts_at_the_beginning() {
-    let fixture = Fixture::new();
-    let journal = fixture.worker().await;
-    publish(&journal, "a.b", 3).await;
-    let spec = ConsumerSpec {
-        name: "c".to_owned(),
-        filter: pattern(">"),
-        incarnation: "another".to_owned(),
-        start_seq: 1_000,
-    };
-    let mut consumer = journal.consume(spec).await.unwrap();
-    assert_eq!(take(&journal, &mut consumer, 9).await, [1, 2, 3]);
 }
 
 #[tokio::test]
@@ -432,10 +308,16 @@ async fn concurrent_publishers_share_a_commit() {
     let journal = fixture.worker().await;
     let mut consumer = consume(&journal, "c", ">", 1).await;
     let (go, wait) = std::sync::mpsc::channel();
-    let busy = tokio::spawn({
+    let (started, busy) = tokio::sync::oneshot::channel();
+    let blocker = tokio::spawn({
         let journal = journal.clone();
-        async move { journal.probe(move |_| wait.recv()).await }
+        let probe = move |_: &mut Writer| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        };
+        async move { journal.probe(probe).await }
     });
+    busy.await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..32 {
         let journal = journal.clone();
@@ -444,7 +326,7 @@ async fn concurrent_publishers_share_a_commit() {
     // One thread: when this task is on again, all of them wait for the writer.
     tokio::task::yield_now().await;
     go.send(()).unwrap();
-    busy.await.unwrap().unwrap();
+    blocker.await.unwrap();
     let mut seqs: Vec<u64> = tasks.join_all().await.concat();
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=320).collect::<Vec<u64>>());

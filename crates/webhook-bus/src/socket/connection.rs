@@ -94,7 +94,7 @@ impl Connection {
     pub(super) async fn run(self) {
         let follower = Follower::new(self.journal.shared(), Some(self.origin));
         let (queue, queued) = mpsc::channel(UNJOURNALLED);
-        let (read, write) = self.stream.into_split();
+        let (read, mut write) = self.stream.into_split();
         let journal = Journalling {
             journal: self.journal,
             origin: self.origin,
@@ -102,19 +102,16 @@ impl Connection {
             shutdown: &self.shutdown,
         };
         let talking = async {
-            let reading = read_frames(read, &follower, queue, &self.shutdown);
-            let writing = write_events(write, &follower);
-            tokio::pin!(reading, writing);
-            tokio::select! {
-                end = &mut reading => end,
-                mute = &mut writing => match mute {
-                    Mute::Gone => reading.await,
-                    Mute::Stuck => End::Stuck,
-                    Mute::Closed => End::Orderly,
-                },
+            let end = talk(read, &mut write, &follower, queue, &self.shutdown).await;
+            if !matches!(end, End::Orderly) {
+                // The client learns at once.
+                let _ = write.shutdown().await;
             }
+            end
         };
         let (end, ()) = tokio::join!(talking, journal.run(queued));
+        // Not before: who says BYE and waits for the end knows that its events are journalled.
+        drop(write);
         match end {
             End::Orderly => {}
             End::Malformed(error) => self.complaints.warn(|more| {
@@ -134,6 +131,27 @@ impl Connection {
                 );
             }),
         }
+    }
+}
+
+/// Reads and writes until one of them ends the connection.
+async fn talk(
+    read: OwnedReadHalf,
+    write: &mut OwnedWriteHalf,
+    follower: &Follower,
+    queue: mpsc::Sender<Queued>,
+    shutdown: &CancellationToken,
+) -> End {
+    let reading = read_frames(read, follower, queue, shutdown);
+    let writing = write_events(write, follower);
+    tokio::pin!(reading, writing);
+    tokio::select! {
+        end = &mut reading => end,
+        mute = &mut writing => match mute {
+            Mute::Gone => reading.await,
+            Mute::Stuck => End::Stuck,
+            Mute::Closed => End::Orderly,
+        },
     }
 }
 
@@ -222,7 +240,7 @@ impl Journalling<'_> {
     }
 }
 
-async fn write_events(mut write: OwnedWriteHalf, follower: &Follower) -> Mute {
+async fn write_events(write: &mut OwnedWriteHalf, follower: &Follower) -> Mute {
     let mut output = BytesMut::new();
     let mut skipped = 0;
     while let Some(fed) = follower.next(FETCH).await {
@@ -236,12 +254,12 @@ async fn write_events(mut write: OwnedWriteHalf, follower: &Follower) -> Mute {
         for entry in &fed.entries {
             encode(entry, &mut output);
             if output.len() >= WRITE_BYTES
-                && let Err(mute) = flush(&mut write, &mut output).await
+                && let Err(mute) = flush(write, &mut output).await
             {
                 return mute;
             }
         }
-        if let Err(mute) = flush(&mut write, &mut output).await {
+        if let Err(mute) = flush(write, &mut output).await {
             return mute;
         }
         // A large event must not occupy its size for ever.

@@ -4,5 +4,7 @@ mod behind;
 mod client;
 mod kill;
 mod many;
+mod memory;
+mod model;
 mod socket;
 mod support;

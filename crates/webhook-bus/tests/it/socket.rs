@@ -270,6 +270,8 @@ async fn everything_received_is_journalled_at_shutdown() {
     }
     client.send("BYE", b"").await;
     assert_eq!(client.receive().await, None);
+    // Who waits for the end of the connection knows that its events are safe.
+    assert_eq!(served.head().await, 500);
     let path = served.path.clone();
     let mut idle = served.client().await;
     served.round_trip(&mut idle).await;
@@ -328,4 +330,18 @@ async fn clients_beyond_the_limit_are_turned_away() {
     assert_eq!(clients[0].receive().await, None);
     let mut next = served.client().await;
     served.round_trip(&mut next).await;
+}
+
+#[tokio::test]
+async fn patterns_of_a_connection_are_limited() {
+    let served = serve().await;
+    let mut client = served.client().await;
+    for number in 0..1_024 {
+        client.subscribe(&format!("a.{number}")).await;
+    }
+    // One that it has already is none more.
+    client.subscribe("a.7").await;
+    served.round_trip(&mut client).await;
+    client.subscribe("a.1024").await;
+    assert_eq!(client.receive().await, None);
 }
