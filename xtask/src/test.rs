@@ -27,12 +27,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "cargo clippy -D warnings",
         cargo()
             .args(["clippy", "--workspace", "--all-targets", "--locked"])
-            .args(["--", "-D", "warnings"]),
+            .args(["--keep-going", "--", "-D", "warnings"]),
     );
     steps.command(
         "cargo doc -D warnings",
+        // The program's doc comments are its help, written for terminals.
         cargo()
-            .args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+            .args(["doc", "--workspace", "--lib", "--no-deps"])
+            .args(["--locked", "--quiet"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
     steps.tests(
