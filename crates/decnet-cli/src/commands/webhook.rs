@@ -21,7 +21,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Detach: print the daemon's process id and exit once it is ready; its output goes to
-    /// DECNET_SYSTEM_LOGS or <data dir>/webhook.log
+    /// DECNET_SYSTEM_LOGS or webhook.log in the data directory
     #[arg(long, short)]
     pub(crate) daemon: bool,
     /// Where to serve health and metrics [env: DECNET_METRICS_ADDR; default: 127.0.0.1:9464]

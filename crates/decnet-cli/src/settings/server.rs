@@ -16,7 +16,7 @@ pub(crate) struct StorageOptions {
     /// it can be written, else the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Database [env: DECNET_DATABASE_URL; default: sqlite://<data dir>/decnet.db]
+    /// Database [env: DECNET_DATABASE_URL; default: decnet.db in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
     /// Bus: `embedded`, or `embedded:///path` to serve its socket elsewhere [env: DECNET_BUS_URL;
