@@ -54,6 +54,7 @@ const RULES: &[(&str, Rule)] = &[
     ("short files", layout::short_files),
     ("units and documents", layout::required_files),
     ("the two commands open the README", layout::two_commands),
+    ("links lead somewhere", layout::links),
     ("the drain fits the units' deadline", layout::unit_deadlines),
     ("nothing of this machine", sources::machine_paths),
     ("nothing left to do", sources::leftovers),

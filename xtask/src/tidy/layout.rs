@@ -94,6 +94,49 @@ pub(super) fn two_commands(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
+/// Every relative link of a document leads to something that is tracked.
+pub(super) fn links(facts: &Facts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for file in facts.files.iter().filter(|file| file.path.ends_with(".md")) {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for target in file
+            .text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains(':') {
+                continue;
+            }
+            let path = resolve(folder, path);
+            let leads_somewhere = facts.files.iter().any(|file| {
+                let rest = file.path.strip_prefix(path.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            if !leads_somewhere {
+                found.push(Finding::new(
+                    &file.path,
+                    format!("links to {target}, which is not there"),
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn resolve(folder: &str, path: &str) -> String {
+    let mut whole: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(whole.pop()),
+            part => whole.push(part),
+        }
+    }
+    whole.join("/")
+}
+
 /// `TimeoutStopSec` is above what a drain may take.
 pub(super) fn unit_deadlines(facts: &Facts) -> Vec<Finding> {
     DRAINING_UNITS
@@ -120,8 +163,8 @@ pub(super) fn unit_deadlines(facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{
-        DRAINING_UNITS, REQUIRED, TOO_LONG, long_files, no_mod_rs, required_files, short_files,
-        two_commands, unit_deadlines,
+        DRAINING_UNITS, REQUIRED, TOO_LONG, links, long_files, no_mod_rs, required_files,
+        short_files, two_commands, unit_deadlines,
     };
     use crate::tidy::facts::{Facts, File};
 
@@ -164,6 +207,19 @@ mod tests {
         assert_eq!(two_commands(&facts(&[("README.md", both)])), []);
         let late = format!("{}{both}", "\n".repeat(30));
         assert_eq!(two_commands(&facts(&[("README.md", &late)])).len(), 2);
+    }
+
+    #[test]
+    fn links_lead_somewhere() {
+        let page = "[a](docs/b.md#part) [c](https://example.org) [d](#here) [e](docs/)\n";
+        let back = "[up](../README.md)\n";
+        assert_eq!(
+            links(&facts(&[("README.md", page), ("docs/b.md", back)])),
+            []
+        );
+        let found = links(&facts(&[("README.md", page)]));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[0].what, "links to docs/b.md#part, which is not there");
     }
 
     #[test]
