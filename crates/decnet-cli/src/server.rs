@@ -7,12 +7,13 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, anyhow};
 use tokio::{
+    sync::mpsc,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
-use webhook_bus::{Bus, BusServer, Journal, JournalConfig, Role, SocketConfig};
+use webhook_bus::{Bus, BusServer, Gap, Journal, JournalConfig, Role, SocketConfig};
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
@@ -26,6 +27,8 @@ use crate::{
     settings::{BusChoice, DataDir, ServerSettings},
 };
 
+/// Reports of what retention took that may wait for the worker; the log has the others.
+const GAP_REPORTS: usize = 1_024;
 /// What may come after the worker's own drain deadline: commits, and requests that just ended.
 const STOP_MARGIN: Duration = Duration::from_secs(4);
 /// Pause between two looks at whether the worker has started; nobody notices less.
@@ -64,7 +67,8 @@ impl Server {
         let store = Store::open(&settings.database)
             .await
             .context("opening the database")?;
-        let (bus, socket) = open_bus(&settings, parts.worker).await?;
+        let (gaps, gap_reports) = mpsc::channel(GAP_REPORTS);
+        let (bus, socket) = open_bus(&settings, parts.worker, gaps).await?;
         let delivery = DeliveryClient::new(settings.delivery)?;
         let status = WorkerStatus::default();
         let mut server = Self {
@@ -103,6 +107,7 @@ impl Server {
                 store: server.store.clone(),
                 bus: server.bus.clone(),
                 delivery,
+                gaps: Some(gap_reports),
             };
             let (status, shutdown) = (server.status.clone(), server.shutdown.clone());
             server.tasks.spawn(async move {
@@ -274,6 +279,7 @@ async fn missing(store: Store, status: WorkerStatus) -> Vec<String> {
 async fn open_bus(
     settings: &ServerSettings,
     is_worker: bool,
+    gaps: mpsc::Sender<Gap>,
 ) -> anyhow::Result<(Bus, Option<BusServer>)> {
     let serves = match &settings.bus {
         BusChoice::Embedded { socket } if is_worker => Some(socket),
@@ -284,7 +290,10 @@ async fn open_bus(
     } else {
         Role::Appender
     };
-    let journal = JournalConfig::new(settings.data_dir.journal(), role);
+    let journal = JournalConfig {
+        gaps: Some(gaps),
+        ..JournalConfig::new(settings.data_dir.journal(), role)
+    };
     let bus = Bus::from(Journal::open(journal).await?);
     let socket = match serves {
         Some(path) => Some(BusServer::bind(&bus, SocketConfig::new(path)).await?),

@@ -21,6 +21,8 @@ pub(crate) enum Access {
     Open,
     /// Admins.
     Admin,
+    /// Admins and viewers.
+    Read,
     /// Admins and publishers.
     Publish,
 }
@@ -30,6 +32,7 @@ impl Access {
         match self {
             Self::Open => true,
             Self::Admin => role == Role::Admin,
+            Self::Read => matches!(role, Role::Admin | Role::Viewer),
             Self::Publish => matches!(role, Role::Admin | Role::Publisher),
         }
     }
@@ -42,6 +45,8 @@ pub(crate) struct Caller {
     pub(crate) uuid: String,
     /// The name to show for them.
     pub(crate) username: String,
+    /// What they are.
+    pub(crate) role: Role,
 }
 
 /// Decides from the head of a request alone; none for open routes.
@@ -56,8 +61,8 @@ pub(crate) async fn authorise(
     let claims = bearer(headers)
         .and_then(|token| tokens::verify(&api.jwt_secret, token))
         .ok_or(Problem::Unauthenticated)?;
-    let (role, caller) = api.work(|api| identify(api, claims)).await?;
-    if access.admits(role) {
+    let caller = api.work(|api| identify(api, claims)).await?;
+    if access.admits(caller.role) {
         Ok(Some(caller))
     } else {
         Err(Problem::Forbidden)
@@ -76,7 +81,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What DECNET's tables, where they exist, say about a token that is valid in itself.
-async fn identify(api: Arc<Api>, claims: Claims) -> Result<(Role, Caller), Problem> {
+async fn identify(api: Arc<Api>, claims: Claims) -> Result<Caller, Problem> {
     let store = &api.deps.store;
     if store.is_revoked(&claims.jti).await? {
         return Err(Problem::Unauthenticated);
@@ -95,11 +100,11 @@ async fn identify(api: Arc<Api>, claims: Claims) -> Result<(Role, Caller), Probl
         .map(|user| user.username)
         .or(claims.username)
         .unwrap_or_else(|| claims.uuid.clone());
-    let caller = Caller {
+    Ok(Caller {
         uuid: claims.uuid,
         username,
-    };
-    Ok((role.map_err(|_| Problem::Unauthenticated)?, caller))
+        role: role.map_err(|_| Problem::Unauthenticated)?,
+    })
 }
 
 fn issued_at(claims: &Claims) -> UtcTime {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use actix_web::web;
 use serde_json::{Map, Value};
 use webhook_model::FieldError;
 
@@ -17,22 +18,43 @@ pub(crate) struct Fields {
     members: Map<String, Value>,
     known: Vec<&'static str>,
     errors: Vec<FieldError>,
+    noun: &'static str,
 }
 
 impl Fields {
     /// Reads a JSON object.
     pub(crate) fn read(body: &[u8]) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => Ok(Self {
-                members,
-                known: Vec::new(),
-                errors: Vec::new(),
-            }),
+            Ok(Value::Object(members)) => Ok(Self::new(members, "field")),
             Ok(_) => Err(Problem::Invalid(vec![FieldError::new(
                 "body",
                 "must be a JSON object",
             )])),
             Err(error) => Err(malformed(&error)),
+        }
+    }
+
+    /// Reads the query of a URL. What is empty is absent, as forms send it.
+    pub(crate) fn query(query: &str) -> Self {
+        let mut fields = Self::new(Map::new(), "parameter");
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
+        for (name, value) in pairs.map(web::Query::into_inner).unwrap_or_default() {
+            let value = Value::String(value);
+            if fields.members.insert(name.clone(), value).is_some() {
+                let detail = "is given more than once";
+                fields.errors.push(FieldError::new(shown(&name), detail));
+            }
+        }
+        fields.members.retain(|_, value| value.as_str() != Some(""));
+        fields
+    }
+
+    fn new(members: Map<String, Value>, noun: &'static str) -> Self {
+        Self {
+            members,
+            known: Vec::new(),
+            errors: Vec::new(),
+            noun,
         }
     }
 
@@ -114,13 +136,93 @@ impl Fields {
         Some(list)
     }
 
+    /// A whole number that is taken.
+    pub(crate) fn number<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(u32) -> Result<T, E>,
+    ) -> Option<T> {
+        let parsed = whole(&self.take(name)?)
+            .and_then(|number| parse(number).map_err(|error| error.to_string()));
+        parsed
+            .map_err(|detail| self.errors.push(FieldError::new(name, detail)))
+            .ok()
+    }
+
+    /// A list of whole numbers that is taken as a whole.
+    pub(crate) fn numbers<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(Vec<u32>) -> Result<T, E>,
+    ) -> Option<T> {
+        let entries = match self.take(name)? {
+            Value::Array(entries) => entries,
+            other => {
+                let detail = format!("must be a list of whole numbers, not {}", kind(&other));
+                self.errors.push(FieldError::new(name, detail));
+                return None;
+            }
+        };
+        let mut numbers = Vec::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            match whole(entry) {
+                Ok(number) => numbers.push(number),
+                Err(detail) => {
+                    let field = format!("{name}[{index}]");
+                    self.errors.push(FieldError::new(field, detail));
+                }
+            }
+        }
+        if numbers.len() < entries.len() {
+            return None;
+        }
+        parse(numbers)
+            .map_err(|error| self.errors.push(FieldError::new(name, error.to_string())))
+            .ok()
+    }
+
+    /// An object of texts each of which is taken with its name.
+    pub(crate) fn texts<T, E: Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str, &str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let members = match self.take(name)? {
+            Value::Object(members) => members,
+            other => {
+                let detail = format!("must be an object of strings, not {}", kind(&other));
+                self.errors.push(FieldError::new(name, detail));
+                return None;
+            }
+        };
+        let mut texts = Vec::with_capacity(members.len());
+        for (member, value) in &members {
+            let parsed = match value {
+                Value::String(text) => parse(member, text).map_err(|error| error.to_string()),
+                other => Err(format!("must be a string, not {}", kind(other))),
+            };
+            match parsed {
+                Ok(value) => texts.push(value),
+                Err(detail) => {
+                    let field = format!("{name}.{}", shown(member));
+                    self.errors.push(FieldError::new(field, detail));
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    /// Adds what is wrong with a field beyond its own value.
+    pub(crate) fn refuse(&mut self, name: &str, detail: impl Into<String>) {
+        self.errors.push(FieldError::new(name, detail.into()));
+    }
+
     /// Names the fields that nobody asked for, and ends with every error or none.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let known = self.known.join(", ");
+        let (known, noun) = (self.known.join(", "), self.noun);
         for name in self.members.keys() {
-            let shown: String = name.chars().take(MAX_SHOWN_CHARS).collect();
-            let detail = format!("is no field of this request; known are {known}");
-            self.errors.push(FieldError::new(shown, detail));
+            let detail = format!("is no {noun} of this request; known are {known}");
+            self.errors.push(FieldError::new(shown(name), detail));
         }
         if self.errors.is_empty() {
             Ok(())
@@ -132,6 +234,26 @@ impl Fields {
     fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.members.remove(name).filter(|value| !value.is_null())
+    }
+}
+
+/// A name of the caller's, cut to what an answer shows.
+pub(crate) fn shown(name: &str) -> String {
+    name.chars().take(MAX_SHOWN_CHARS).collect()
+}
+
+fn whole(value: &Value) -> Result<u32, String> {
+    match value {
+        Value::Number(number) => number
+            .as_u64()
+            .and_then(|number| u32::try_from(number).ok())
+            .ok_or_else(|| {
+                format!(
+                    "must be a whole number from 0 to {}, not {number}",
+                    u32::MAX
+                )
+            }),
+        other => Err(format!("must be a whole number, not {}", kind(other))),
     }
 }
 

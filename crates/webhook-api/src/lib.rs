@@ -1,4 +1,4 @@
-//! The HTTP API: subscriptions, test pings, publishing, health, and the OpenAPI document.
+//! The HTTP API: subscriptions, test pings, publishing, the delivery log, health, and the OpenAPI document.
 //!
 //! It decides who may ask and whether a request makes sense; what then happens is up to the store,
 //! the bus and the delivery client. It knows nothing of how events get from the bus to a receiver.
@@ -19,6 +19,7 @@ mod api;
 mod auth;
 mod body;
 mod config;
+mod deliveries;
 mod error;
 mod events;
 mod fields;
@@ -27,8 +28,10 @@ mod limit;
 mod openapi;
 mod probe;
 mod problem;
+mod replays;
 mod routes;
 mod server;
+mod status;
 mod subscriptions;
 pub mod tokens;
 

@@ -10,6 +10,7 @@ use utoipa::{
 };
 
 use crate::{
+    deliveries,
     problem::{ProblemBody, WrongField},
     routes::{Answer, Call},
     subscriptions,
@@ -47,6 +48,12 @@ problems! {
     PublishForbidden 403 "Forbidden" "Topics under system.webhook. are published by DECNET itself alone";
     /// There is no such subscription.
     WebhookNotFound 404 "Not Found" "Webhook not found";
+    /// There is no such delivery.
+    DeliveryNotFound 404 "Not Found" "Delivery not found";
+    /// There is no such job.
+    ReplayNotFound 404 "Not Found" "Replay not found";
+    /// It has arrived, has no body that could be sent, or its subscription is gone.
+    NotRetried 409 "Conflict" "The delivery has arrived already";
     /// The body did not arrive within 30 s.
     BodyTimeout 408 "Request Timeout" "The body did not arrive in time";
     /// Another subscription has the name.
@@ -61,6 +68,10 @@ problems! {
             {"field": "name", "detail": "is required"},
             {"field": "topic_patterns[0]", "detail": "pattern \"a..b\" has an empty token"}
         ]
+    };
+    /// Parameters are wrong or unknown; all of them are named.
+    InvalidQuery 422 "Unprocessable Entity" "limit: must be a whole number from 1 to 500" {
+        "errors": [{"field": "limit", "detail": "must be a whole number from 1 to 500"}]
     };
     /// More than 20 creates within a minute.
     TooMany 429 "Too Many Requests" "Too many webhooks created; try again later"
@@ -80,25 +91,29 @@ problems! {
 #[openapi(
     info(
         title = "DECNET webhooks",
-        description = "Subscriptions to events of a deception network, and publishing them. Every error is an RFC 9457 problem; 404 and 405 (with `Allow`) also answer what is not listed here.",
+        description = "Subscriptions to events of a deception network, publishing them, and what became of each. Every error is an RFC 9457 problem; 404 and 405 (with `Allow`) also answer what is not listed here.",
     ),
     servers((url = "/")),
     paths(
         subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::change,
         subscriptions::delete, subscriptions::test, crate::events::publish,
+        deliveries::list, deliveries::show, deliveries::retry, crate::status::show,
+        crate::replays::create, crate::replays::show,
         crate::health::healthz, crate::health::readyz, document,
     ),
     components(
         schemas(ProblemBody, WrongField),
         responses(
             Malformed, BadCreate, BadPatch, Unauthenticated, Forbidden, PublishForbidden,
-            WebhookNotFound, BodyTimeout, NameTaken, TooLarge, UnsupportedMedia, Invalid, TooMany,
-            Internal, Away, NotReady,
+            WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, TooLarge,
+            UnsupportedMedia, Invalid, InvalidQuery, TooMany, Internal, Away, NotReady,
         ),
     ),
     tags(
         (name = "webhooks", description = "Subscriptions; for admins."),
         (name = "events", description = "Publishing; for admins and publishers."),
+        (name = "deliveries", description = "What became of each event; for admins and viewers."),
+        (name = "status", description = "How the parts fare; for admins and viewers."),
         (name = "health", description = "Without a token."),
     ),
     modifiers(&BearerTokens),

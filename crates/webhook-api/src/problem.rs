@@ -41,6 +41,12 @@ pub(crate) enum Problem {
     NoRoute,
     /// No such subscription.
     WebhookNotFound,
+    /// No such delivery.
+    DeliveryNotFound,
+    /// No such replay.
+    ReplayNotFound,
+    /// A delivery that cannot be tried again, and why.
+    NotRetried(&'static str),
     /// A route without that method; the methods that it has.
     MethodNotAllowed(String),
     /// The body did not arrive in time.
@@ -114,10 +120,13 @@ impl Problem {
             Self::Malformed(_) | Self::NoPattern | Self::PatternsCleared => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::ReservedTopic => StatusCode::FORBIDDEN,
-            Self::NoRoute | Self::WebhookNotFound => StatusCode::NOT_FOUND,
+            Self::NoRoute
+            | Self::WebhookNotFound
+            | Self::DeliveryNotFound
+            | Self::ReplayNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NameTaken => StatusCode::CONFLICT,
+            Self::NameTaken | Self::NotRetried(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -145,6 +154,9 @@ impl Problem {
             }
             Self::NoRoute => "No such route; /openapi.json lists those there are",
             Self::WebhookNotFound => "Webhook not found",
+            Self::DeliveryNotFound => "Delivery not found",
+            Self::ReplayNotFound => "Replay not found",
+            Self::NotRetried(why) => why,
             Self::MethodNotAllowed(allow) => return format!("This route takes {allow}"),
             Self::BodyTimeout => "The body did not arrive in time",
             Self::NameTaken => "Webhook name already exists",

@@ -14,10 +14,10 @@ use crate::{
     api::Api,
     auth::{self, Access, Caller},
     body::{self, Body},
-    events, health,
+    deliveries, events, health,
     openapi::document,
     problem::Problem,
-    subscriptions,
+    replays, status, subscriptions,
 };
 
 macro_rules! routes {
@@ -33,16 +33,22 @@ macro_rules! routes {
 
 /// Each answers with and without a slash at its end, and GET also to HEAD.
 pub(crate) const ROUTES: &[Route] = routes![
-    POST   "/api/v1/webhooks"             Admin   => subscriptions::create,
-    GET    "/api/v1/webhooks"             Admin   => subscriptions::list,
-    GET    "/api/v1/webhooks/{uuid}"      Admin   => subscriptions::show,
-    PATCH  "/api/v1/webhooks/{uuid}"      Admin   => subscriptions::change,
-    DELETE "/api/v1/webhooks/{uuid}"      Admin   => subscriptions::delete,
-    POST   "/api/v1/webhooks/{uuid}/test" Admin   => subscriptions::test,
-    POST   "/api/v1/events"               Publish => events::publish,
-    GET    "/healthz"                     Open    => health::healthz,
-    GET    "/readyz"                      Open    => health::readyz,
-    GET    "/openapi.json"                Open    => document,
+    POST   "/api/v1/webhooks"               Admin   => subscriptions::create,
+    GET    "/api/v1/webhooks"               Admin   => subscriptions::list,
+    GET    "/api/v1/webhooks/{uuid}"        Admin   => subscriptions::show,
+    PATCH  "/api/v1/webhooks/{uuid}"        Admin   => subscriptions::change,
+    DELETE "/api/v1/webhooks/{uuid}"        Admin   => subscriptions::delete,
+    POST   "/api/v1/webhooks/{uuid}/test"   Admin   => subscriptions::test,
+    POST   "/api/v1/webhooks/{uuid}/replay" Admin   => replays::create,
+    POST   "/api/v1/events"                 Publish => events::publish,
+    GET    "/api/v1/deliveries"             Read    => deliveries::list,
+    GET    "/api/v1/deliveries/{id}"        Read    => deliveries::show,
+    POST   "/api/v1/deliveries/{id}/retry"  Admin   => deliveries::retry,
+    GET    "/api/v1/replays/{id}"           Read    => replays::show,
+    GET    "/api/v1/status"                 Read    => status::show,
+    GET    "/healthz"                       Open    => health::healthz,
+    GET    "/readyz"                        Open    => health::readyz,
+    GET    "/openapi.json"                  Open    => document,
 ];
 
 /// What a handler returns.
@@ -73,11 +79,18 @@ impl Call {
     /// The subscription that the path names. Any text may be asked for; what no database can hold
     /// is not there.
     pub(crate) fn uuid(&self) -> Result<String, Problem> {
-        let uuid: String = self.request.match_info().load().unwrap_or_default();
-        if uuid.is_empty() || uuid.contains('\0') {
-            return Err(Problem::WebhookNotFound);
-        }
-        Ok(uuid)
+        self.segment().ok_or(Problem::WebhookNotFound)
+    }
+
+    /// The part of the path that the table leaves open, if any database could hold it.
+    pub(crate) fn segment(&self) -> Option<String> {
+        let segment: String = self.request.match_info().load().ok()?;
+        (!segment.is_empty() && !segment.contains('\0')).then_some(segment)
+    }
+
+    /// What follows the `?`.
+    pub(crate) fn query(&self) -> &str {
+        self.request.query_string()
     }
 
     /// Reads the body, which may be done once.

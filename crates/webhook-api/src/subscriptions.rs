@@ -1,6 +1,7 @@
 //! The subscription routes: read the request, let the store decide, tell the workers.
 
 mod dropped;
+mod endpoint;
 mod input;
 mod view;
 
@@ -9,14 +10,16 @@ use std::time::Instant;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_delivery::{Endpoint, PreparedEvent, Verdict};
+use webhook_delivery::{PreparedEvent, Verdict};
 use webhook_model::{Event, Payload, Subscription, Topic, topics};
+use webhook_store::{Patched, Position};
 
 pub(crate) use self::{
     input::{CreateBody, PatchBody},
     view::{CreatedSubscription, PatchedSubscription, SubscriptionBody},
 };
 use crate::{
+    api::Api,
     body::MAX_BODY_BYTES,
     problem::Problem,
     routes::{Answer, Call, json},
@@ -127,7 +130,7 @@ pub(crate) async fn show(call: Call) -> Answer {
 
 /// Change a subscription
 ///
-/// Absent and `null` fields stay as they are. If `simple_events` or `topic_patterns` is there, the
+/// Absent and `null` fields stay as they are, each setting by itself. If `simple_events` or `topic_patterns` is there, the
 /// whole list is replaced by their merge. `enabled: true` makes a paused or tripped subscription
 /// active with a clean slate. `enabled: false` pauses: what was published and not delivered yet is
 /// dropped, and `dropped_events` says how much that was.
@@ -156,7 +159,7 @@ pub(crate) async fn change(call: Call) -> Answer {
     let (subscription, dropped) = api
         .work(|api| async move {
             let position = api.position().await?;
-            let patched = api.deps.store.patch(&uuid, patch, &position).await?;
+            let patched = write(&api, &uuid, patch, &position).await?;
             let patched = patched.ok_or(Problem::WebhookNotFound)?;
             // Before the signal: on it, workers end these consumers and the count is gone.
             let dropped = dropped::count(&api, &patched.ended).await;
@@ -225,7 +228,7 @@ pub(crate) async fn test(call: Call) -> Answer {
     let attempt = call
         .api
         .work(|api| async move {
-            let endpoint = Endpoint::new(subscription.url, subscription.secret);
+            let endpoint = endpoint::of(subscription);
             let event = PreparedEvent::new(&event);
             Ok(api.deps.delivery.attempt(&endpoint, &event).await)
         })
@@ -236,6 +239,27 @@ pub(crate) async fn test(call: Call) -> Answer {
         error: attempt.error,
     };
     json(StatusCode::OK, &pinged)
+}
+
+/// Settings are stored as a whole, so those that a patch does not name are read first; one at a
+/// time, or two patches of different settings would undo each other.
+async fn write(
+    api: &Api,
+    uuid: &str,
+    patch: input::Patch,
+    position: &Position,
+) -> Result<Option<Patched>, Problem> {
+    let store = &api.deps.store;
+    if !patch.has_settings() {
+        let patch = patch.without_settings();
+        return Ok(store.patch(uuid, patch, position).await?);
+    }
+    let _alone = api.settings.lock().await;
+    let Some(old) = store.get(uuid).await? else {
+        return Ok(None);
+    };
+    let patch = patch.onto(&old.settings)?;
+    Ok(store.patch(uuid, patch, position).await?)
 }
 
 async fn load(call: &Call) -> Result<Subscription, Problem> {

@@ -96,6 +96,14 @@ impl Bus {
         }
     }
 
+    /// Reads the messages of these sequence numbers that the bus still retains, in the order asked
+    /// for. For how many it came is told by the number returned; ask again for the rest.
+    pub async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {
+        match self {
+            Self::Journal(journal) => journal.fetch(seqs).await,
+        }
+    }
+
     /// What an operator wants to know.
     pub async fn status(&self) -> BusStatus {
         match self {

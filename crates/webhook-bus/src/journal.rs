@@ -173,6 +173,17 @@ impl Journal {
         Ok(found.into_iter().map(message).collect())
     }
 
+    pub(crate) async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {
+        let (shared, seqs) = (&self.inner.shared, seqs.to_vec());
+        let read = shared
+            .read(move |connection| queries::fetch(connection, &seqs))
+            .await?;
+        let came = read.len();
+        let found = read.into_iter().filter_map(|(_, stored)| stored);
+        let message = |stored: queries::Stored| Message::new(stored.entry(shared), false);
+        Ok((found.map(message).collect(), came))
+    }
+
     pub(crate) async fn status(&self) -> BusStatus {
         let shared = &self.inner.shared;
         let position = self.position().await;

@@ -50,6 +50,19 @@ pub fn disjoint(patterns: &[TopicPattern]) -> Vec<Filter> {
     filters
 }
 
+/// The one filter that matches what the patterns match, on the common cover of them all; none
+/// without patterns. For what must come through a single consumer.
+pub fn joint(patterns: &[TopicPattern]) -> Option<Filter> {
+    let (first, rest) = patterns.split_first()?;
+    let cover = rest
+        .iter()
+        .fold(first.clone(), |cover, pattern| cover.common_cover(pattern));
+    Some(Filter {
+        patterns: maximal(&cover, patterns.to_vec()),
+        cover,
+    })
+}
+
 /// Drops patterns that another one covers; an empty list when one of them is the cover itself.
 fn maximal(cover: &TopicPattern, mut members: Vec<TopicPattern>) -> Vec<TopicPattern> {
     members.sort();

@@ -24,6 +24,7 @@ mod json;
 mod pattern;
 mod payload;
 mod secret;
+mod settings;
 mod simple;
 mod subscription;
 mod time;
@@ -33,7 +34,7 @@ pub mod topics;
 
 pub use decode::{MAX_EVENT_BYTES, Place, Undecodable};
 pub use delivery::{DeliveryStatus, UnknownStatus};
-pub use disjoint::{Filter, disjoint};
+pub use disjoint::{Filter, disjoint, joint};
 pub use endpoint::{EndpointUrl, MAX_URL_CHARS, UrlError};
 pub use event::Event;
 pub use field::FieldError;
@@ -41,6 +42,7 @@ pub use id::{EventId, IdError};
 pub use pattern::{PatternError, TopicPattern};
 pub use payload::{MAX_JSON_DEPTH, Payload, PayloadError};
 pub use secret::{Secret, SecretError};
+pub use settings::{Header, Settings, SettingsError};
 pub use simple::{SimpleEvent, UnknownSimpleEvent, merge_patterns};
 pub use subscription::{
     MAX_NAME_CHARS, NameError, State, Subscription, SubscriptionName, validate_patterns,

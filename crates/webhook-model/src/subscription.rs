@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{EndpointUrl, FieldError, Secret, TopicPattern, UtcTime, topics};
+use crate::{EndpointUrl, FieldError, Secret, Settings, TopicPattern, UtcTime, topics};
 
 /// Longest subscription name, in characters.
 pub const MAX_NAME_CHARS: usize = 64;
@@ -105,6 +105,8 @@ pub struct Subscription {
     pub secret: Secret,
     /// What it asked for.
     pub topic_patterns: Vec<TopicPattern>,
+    /// How its deliveries are made.
+    pub settings: Settings,
     /// Active, paused or tripped.
     pub state: State,
     /// Failed deliveries since the last success.
@@ -207,6 +209,7 @@ mod tests {
             topic_patterns: ["attacker.>", "atacker.>", ">", "*.x"]
                 .map(|p| TopicPattern::parse(p).unwrap())
                 .into(),
+            settings: Settings::default(),
             state: State::Active,
             consecutive_failures: 0,
             last_success_at: None,

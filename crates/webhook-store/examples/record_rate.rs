@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use webhook_model::{DeliveryStatus, EndpointUrl, Secret, SubscriptionName, TopicPattern, UtcTime};
+use webhook_model::{
+    DeliveryStatus, EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern, UtcTime,
+};
 use webhook_store::{DatabaseConfig, DeliveryRecord, NewSubscription, Position, Store};
 
 const SUBSCRIPTIONS: usize = 10;
@@ -57,6 +59,7 @@ async fn subscriptions(store: &Store) -> Result<Vec<String>, Box<dyn Error>> {
             url: EndpointUrl::parse("https://siem.example/hook")?,
             secret: Secret::generate(),
             topic_patterns: vec![TopicPattern::parse("attacker.>")?],
+            settings: Settings::default(),
             enabled: true,
         };
         let position = Position {
@@ -81,6 +84,8 @@ fn record(uuids: &[String], seq: u64) -> DeliveryRecord {
         kind: "session.started".into(),
         status: DeliveryStatus::Delivered,
         attempts: 1,
+        round: 0,
+        failed_attempts: Vec::new(),
         status_code: Some(200),
         error: None,
         duration: Duration::from_millis(3),

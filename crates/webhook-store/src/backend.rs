@@ -51,6 +51,15 @@ pub(crate) fn datetime(backend: DbBackend, time: Option<UtcTime>) -> Expr {
     }
 }
 
+/// The database's clock in epoch microseconds, by which leases run. SQLite is this process.
+pub(crate) fn clock(backend: DbBackend) -> Expr {
+    match backend {
+        DbBackend::Sqlite => Expr::val(UtcTime::now().micros()),
+        DbBackend::MySql => Expr::cust("CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)"),
+        _ => Expr::cust("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"),
+    }
+}
+
 /// The type of DECNET's datetime columns.
 pub(crate) fn datetime_type(backend: DbBackend, column: &mut ColumnDef) -> &mut ColumnDef {
     match backend {

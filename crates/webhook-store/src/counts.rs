@@ -1,8 +1,8 @@
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, Query},
 };
-use webhook_model::DeliveryStatus;
+use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
     Counts, Store, StoreError,
@@ -44,6 +44,14 @@ impl Store {
                 .count(&txn)
                 .await?;
         }
+        let oldest: Option<Option<i64>> = delivery::Entity::find()
+            .select_only()
+            .column_as(Column::CreatedAt.min(), "oldest")
+            .filter(Column::Status.eq(status_code(DeliveryStatus::Retrying)))
+            .into_tuple()
+            .one(&txn)
+            .await?;
+        counts.oldest_retrying = oldest.flatten().map(UtcTime::from_micros);
         Ok(counts)
     }
 }

@@ -5,7 +5,7 @@
 //! bus and no HTTP: places on the bus come in as [`Position`]s, outcomes as [`DeliveryRecord`]s.
 //!
 //! ```
-//! use webhook_model::{EndpointUrl, Secret, SubscriptionName, TopicPattern};
+//! use webhook_model::{EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern};
 //! use webhook_store::{DatabaseConfig, NewSubscription, Position, Store};
 //!
 //! # tokio::runtime::Runtime::new()?.block_on(async {
@@ -18,6 +18,7 @@
 //!     url: EndpointUrl::parse("https://siem.example/hook")?,
 //!     secret: Secret::generate(),
 //!     topic_patterns: vec![TopicPattern::parse("attacker.>")?],
+//!     settings: Settings::default(),
 //!     enabled: true,
 //! };
 //! // Read from the bus just before: the subscription gets everything from event 7 on.
@@ -35,14 +36,21 @@
 
 mod accounts;
 mod backend;
+mod breaker;
 mod config;
 mod connect;
 mod counts;
 mod entities;
 mod error;
+mod gaps;
+mod log;
 mod migrations;
 mod pairs;
 mod record;
+mod redelivery;
+mod replays;
+mod retention;
+mod settings;
 mod snapshot;
 mod store;
 mod subscriptions;
@@ -50,8 +58,14 @@ mod types;
 
 pub use config::DatabaseConfig;
 pub use error::StoreError;
+pub use gaps::Gap;
+pub use log::{
+    Cursor, CursorError, DeliveryDetail, DeliveryFilter, DeliveryRow, Page, RetryOutcome,
+};
+pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
 pub use store::Store;
 pub use types::{
-    BadRow, Counts, DeliveryRecord, NewSubscription, Pair, Patched, Position, Snapshot,
-    SubscriptionPatch, SubscriptionView, UserRow,
+    AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
+    FailureCount, NewSubscription, Pair, Patched, Position, Snapshot, SubscriptionPatch,
+    SubscriptionView, UserRow,
 };

@@ -10,6 +10,7 @@ use webhook_model::Subscription;
 use crate::{
     Pair, Position, Store, StoreError,
     entities::pair::{self, Column},
+    redelivery,
     store::WriteTxn,
     subscriptions,
 };
@@ -26,7 +27,10 @@ impl Store {
         let txn = self.begin_write().await?;
         let changed = match subscriptions::find_locked(&txn, uuid).await {
             Ok(Some(subscription)) => !reconcile(&txn, &subscription, position).await?.is_empty(),
-            Ok(None) => !abandon(&txn, uuid, position).await?.is_empty(),
+            Ok(None) => {
+                redelivery::bury(&txn, uuid).await?;
+                !abandon(&txn, uuid, position).await?.is_empty()
+            }
             Err(StoreError::BadRow { .. }) => false,
             Err(error) => return Err(error),
         };

@@ -4,6 +4,7 @@
 //! (the bus handed their message out again, or the answer to a commit got lost), the transaction
 //! starts anew the careful way: it looks up what is there, inserts what is not, raises what rose.
 
+mod attempts;
 mod fold;
 mod insert;
 mod row;
@@ -16,8 +17,10 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query},
 };
 
+use webhook_model::DeliveryStatus;
+
 use crate::{
-    DeliveryRecord, Store, StoreError, backend,
+    DeliveryRecord, FailureCount, Store, StoreError, backend,
     entities::{
         delivery::{self, Column, status_code},
         state,
@@ -29,9 +32,12 @@ use fold::Fold;
 use insert::MAX_ROWS;
 
 pub(crate) use insert::Inserts;
+pub(crate) use row::{MAX_ERROR_CHARS, text};
 
-/// The rows that a look-up by (pair, seq) found, and their status.
-type Known<'a> = HashMap<(&'a str, u64), i16>;
+/// How far a row has come: its status, then its attempts.
+type Progress = (i16, i32);
+/// The rows that a look-up by (pair, seq) found.
+type Known<'a> = HashMap<(&'a str, u64), Progress>;
 
 impl Store {
     /// Commits outcomes in one transaction: one row each, and what they mean for
@@ -40,30 +46,40 @@ impl Store {
     ///
     /// A delivered event sets `consecutive_failures` to 0 and clears `last_error`, as DECNET does;
     /// a failure adds one and leaves its text. Neither touches `updated_at`, the epoch or the
-    /// config version. The status of a row only rises (retrying < dead < delivered); an outcome
-    /// that raises nothing changes nothing, so recording twice is harmless. An outcome whose epoch
-    /// is older than its subscription's is stored, not counted.
+    /// config version. The status of a row only rises (retrying < dead < delivered), and a retrying
+    /// row takes a retrying outcome with more attempts; an outcome that raises nothing changes
+    /// nothing, so recording twice is harmless. One that does ends the row's lease. An outcome
+    /// whose epoch is older than its subscription's is stored, not counted.
+    ///
+    /// Answers the subscriptions that have failed since their last success in this batch, by uuid.
     ///
     /// # Errors
     /// All or none. When [`StoreError::is_connection`] says no, some record can never be stored:
     /// bisect the batch.
-    pub async fn record(&self, records: &[DeliveryRecord]) -> Result<(), StoreError> {
+    pub async fn record(
+        &self,
+        records: &[DeliveryRecord],
+    ) -> Result<Vec<FailureCount>, StoreError> {
         if records.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let txn = self.begin_write().await?;
         let epochs = epochs(txn.conn(), records).await?;
         if self.inserts().run(txn.conn(), records.iter()).await? == records.len() {
-            count(&txn, records.iter(), &epochs).await?;
-            return txn.commit().await;
+            attempts::insert(txn.conn(), records.iter()).await?;
+            let failures = count(&txn, records.iter(), &epochs).await?;
+            txn.commit().await?;
+            return Ok(failures);
         }
         txn.rollback().await?;
 
         let txn = self.begin_write().await?;
         let epochs = self::epochs(txn.conn(), records).await?;
         let risen = raise(txn.conn(), self.inserts(), records).await?;
-        count(&txn, risen.into_iter(), &epochs).await?;
-        txn.commit().await
+        attempts::insert(txn.conn(), risen.iter().copied()).await?;
+        let failures = count(&txn, risen.into_iter(), &epochs).await?;
+        txn.commit().await?;
+        Ok(failures)
     }
 
     /// Which of these events the subscription has a row for, through whichever of its pairs and
@@ -125,15 +141,13 @@ async fn raise<'a>(
     let mut known = look_up(conn, records).await?;
     let (mut new, mut higher, mut risen) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
-        let status = status_code(record.status);
-        match known.insert((&record.pair_id, record.seq), status) {
+        let place = (record.pair_id.as_str(), record.seq);
+        match known.get(&place) {
             None => new.push(record),
-            Some(old) if old < status => higher.push(record),
-            Some(old) => {
-                known.insert((&record.pair_id, record.seq), old);
-                continue;
-            }
+            Some(old) if rises(*old, record) => higher.push(record),
+            Some(_) => continue,
         }
+        known.insert(place, progress(record));
         risen.push(record);
     }
     if inserts.run(conn, new.iter().copied()).await? < new.len() {
@@ -147,11 +161,33 @@ async fn raise<'a>(
             .values(row::OUTCOME.into_iter().zip(values))
             .and_where(Column::PairId.eq(&record.pair_id))
             .and_where(Column::Seq.eq(row::seq(record)?))
-            .and_where(Column::Status.lt(status_code(record.status)))
+            .and_where(below(record))
             .to_owned();
         conn.execute(&update).await?;
     }
     Ok(risen)
+}
+
+fn progress(record: &DeliveryRecord) -> Progress {
+    let attempts = i32::try_from(record.attempts).unwrap_or(i32::MAX);
+    (status_code(record.status), attempts)
+}
+
+/// Whether an outcome is news to a row. More attempts are only while none of them was the last.
+fn rises(old: Progress, record: &DeliveryRecord) -> bool {
+    let new = progress(record);
+    let retried = record.status == DeliveryStatus::Retrying && old.1 < new.1;
+    old.0 < new.0 || (old.0 == new.0 && retried)
+}
+
+/// The same in SQL.
+fn below(record: &DeliveryRecord) -> Expr {
+    let (status, attempts) = progress(record);
+    let lower = Column::Status.lt(status);
+    if record.status != DeliveryStatus::Retrying {
+        return lower;
+    }
+    lower.or(Column::Status.eq(status).and(Column::Attempts.lt(attempts)))
 }
 
 async fn look_up<'a>(
@@ -168,32 +204,33 @@ async fn look_up<'a>(
     let mut known = Known::new();
     for (pair, seqs) in by_pair {
         for chunk in seqs.chunks(MAX_ROWS) {
-            let found: Vec<(i64, i16)> = delivery::Entity::find()
+            let found: Vec<(i64, i16, i32)> = delivery::Entity::find()
                 .select_only()
                 .column(Column::Seq)
                 .column(Column::Status)
+                .column(Column::Attempts)
                 .filter(Column::PairId.eq(pair))
                 .filter(Column::Seq.is_in(padded(chunk)))
                 .into_tuple()
                 .all(conn)
                 .await?;
-            known.extend(
-                found
-                    .into_iter()
-                    .filter_map(|(seq, status)| Some(((pair, u64::try_from(seq).ok()?), status))),
-            );
+            known.extend(found.into_iter().filter_map(|(seq, status, attempts)| {
+                Some(((pair, u64::try_from(seq).ok()?), (status, attempts)))
+            }));
         }
     }
     Ok(known)
 }
 
-/// Writes what the outcomes mean for their subscriptions, one UPDATE each.
+/// Writes what the outcomes mean for their subscriptions, one UPDATE each; answers those that
+/// failed last.
 async fn count<'a>(
     txn: &WriteTxn,
     records: impl Iterator<Item = &'a DeliveryRecord>,
     epochs: &HashMap<String, i64>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<FailureCount>, StoreError> {
     let backend = txn.backend();
+    let mut failing = Vec::new();
     for (uuid, fold) in Fold::by_subscription(records, epochs) {
         let failures = i32::try_from(fold.failures).unwrap_or(i32::MAX);
         let mut update = Query::update();
@@ -217,8 +254,32 @@ async fn count<'a>(
         }
         update.value(Subscription::LastError, fold.last_error);
         txn.conn().execute(&update).await?;
+        if fold.failures > 0 {
+            failing.extend(failure_count(txn, uuid, epochs).await?);
+        }
     }
-    Ok(())
+    Ok(failing)
+}
+
+async fn failure_count(
+    txn: &WriteTxn,
+    uuid: &str,
+    epochs: &HashMap<String, i64>,
+) -> Result<Option<FailureCount>, StoreError> {
+    let select = Query::select()
+        .column(Subscription::ConsecutiveFailures)
+        .from(Subscription::Table)
+        .and_where(Expr::col(Subscription::Uuid).eq(uuid))
+        .to_owned();
+    let Some(row) = txn.conn().query_one(&select).await? else {
+        return Ok(None);
+    };
+    let failures: i32 = row.try_get("", "consecutive_failures")?;
+    Ok(Some(FailureCount {
+        subscription: uuid.to_owned(),
+        epoch: epochs.get(uuid).copied().unwrap_or(0),
+        consecutive_failures: u32::try_from(failures).unwrap_or(0),
+    }))
 }
 
 /// Repeats the last value up to a power of two, which makes few kinds of statements of many.

@@ -1,10 +1,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::EntityTrait;
-use webhook_model::Subscription;
+use webhook_model::{Subscription, UtcTime};
 
 use crate::{
-    BadRow, Pair, Snapshot, Store, StoreError, SubscriptionView,
+    BadRow, BreakerState, Pair, Snapshot, Store, StoreError, SubscriptionView,
     entities::{pair, state},
     pairs::{self, plan::Wish},
     store, subscriptions,
@@ -33,7 +33,9 @@ fn assemble(
     states: Vec<state::Model>,
     pairs: Vec<pair::Model>,
 ) -> Snapshot {
-    let epochs: HashMap<String, i64> = states.into_iter().map(|s| (s.uuid, s.epoch)).collect();
+    let states: HashMap<String, state::Model> =
+        states.into_iter().map(|s| (s.uuid.clone(), s)).collect();
+    let now = UtcTime::now();
     let mut by_subscription: HashMap<String, Vec<Pair>> = HashMap::new();
     for row in pairs {
         let uuid = row.uuid.clone();
@@ -66,8 +68,10 @@ fn assemble(
         }
         let (live, over) = pairs.into_iter().partition(|pair| pair.end_seq.is_none());
         ended.extend::<Vec<Pair>>(over);
+        let state = states.get(&subscription.uuid);
         views.push(SubscriptionView {
-            epoch: epochs.get(&subscription.uuid).copied().unwrap_or(0),
+            epoch: state.map_or(0, |state| state.epoch),
+            breaker: BreakerState::of(subscription.state, state, now),
             subscription,
             pairs: live,
         });

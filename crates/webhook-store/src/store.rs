@@ -188,15 +188,30 @@ impl WriteTxn {
             .exec(self.conn())
             .await?;
         if bumped.rows_affected == 0 {
-            let first = state::ActiveModel {
-                uuid: Set(uuid.to_owned()),
-                epoch: Set(1),
-            };
-            state::Entity::insert(first)
-                .exec_without_returning(self.conn())
-                .await?;
+            self.insert_state(uuid, 1).await?;
         }
         self.bump_config_version().await
+    }
+
+    /// Gives a subscription that has no state the one that a missing row stands for.
+    pub(crate) async fn ensure_state(&self, uuid: &str) -> Result<(), StoreError> {
+        self.insert_state(uuid, 0).await
+    }
+
+    async fn insert_state(&self, uuid: &str, epoch: i64) -> Result<(), StoreError> {
+        let first = state::ActiveModel {
+            uuid: Set(uuid.to_owned()),
+            epoch: Set(epoch),
+            probe_at: Set(None),
+            trips: Set(0),
+            failing_since: Set(None),
+            lease_until: Set(None),
+            lease_owner: Set(None),
+        };
+        state::Entity::insert(first)
+            .exec_without_returning(self.conn())
+            .await?;
+        Ok(())
     }
 
     pub(crate) async fn bump_config_version(&self) -> Result<(), StoreError> {

@@ -13,8 +13,9 @@ use webhook_model::{State, Subscription, UtcTime};
 
 use crate::{
     BadRow, NewSubscription, Patched, Position, Store, StoreError, SubscriptionPatch, backend,
+    breaker,
     entities::{state, subscription::WebhookSubscriptions as Column},
-    pairs,
+    pairs, redelivery, settings,
     store::WriteTxn,
 };
 
@@ -35,6 +36,7 @@ impl Store {
             url: new.url,
             secret: new.secret,
             topic_patterns: new.topic_patterns,
+            settings: new.settings,
             state: if new.enabled {
                 State::Active
             } else {
@@ -54,6 +56,7 @@ impl Store {
             .execute(&insert)
             .await
             .map_err(|error| taken(error, &subscription))?;
+        settings::write(&txn, &subscription.uuid, &subscription.settings).await?;
         pairs::reconcile(&txn, &subscription, position).await?;
         txn.bump_epoch(&subscription.uuid).await?;
         txn.commit().await?;
@@ -95,7 +98,7 @@ impl Store {
         };
         let mut new = patch::apply(&old, patch);
         let changes = row::changes(txn.backend(), &old, &new);
-        if changes.is_empty() {
+        if changes.is_empty() && new.settings == old.settings {
             return Ok(Some(Patched {
                 subscription: old,
                 changed: false,
@@ -119,8 +122,16 @@ impl Store {
             .execute(&update)
             .await
             .map_err(|error| taken(error, &new))?;
+        if new.settings != old.settings {
+            settings::write(&txn, uuid, &new.settings).await?;
+        }
         let ended = pairs::reconcile(&txn, &new, position).await?.ended;
         txn.bump_epoch(uuid).await?;
+        if new.state != old.state {
+            state::Entity::update(breaker::reset(uuid))
+                .exec(txn.conn())
+                .await?;
+        }
         txn.commit().await?;
         Ok(Some(Patched {
             subscription: new,
@@ -130,7 +141,8 @@ impl Store {
     }
 
     /// Deletes a subscription, also one that cannot be read; false when there is none. Its pairs
-    /// end without draining, its delivery log stays.
+    /// end without draining, its delivery log stays; what was still to be tried again becomes a
+    /// dead letter with the error `subscription deleted`.
     pub async fn delete(&self, uuid: &str, position: &Position) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         // Its epoch goes first: see `find_locked`. Without it, late outcomes find nothing to update.
@@ -142,7 +154,9 @@ impl Store {
         if txn.conn().execute(&delete).await?.rows_affected() == 0 {
             return Ok(false);
         }
+        settings::delete(&txn, uuid).await?;
         pairs::abandon(&txn, uuid, position).await?;
+        redelivery::bury(&txn, uuid).await?;
         txn.bump_config_version().await?;
         txn.commit().await?;
         Ok(true)
@@ -154,9 +168,10 @@ pub(crate) async fn all(
     conn: &impl ConnectionTrait,
 ) -> Result<(Vec<Subscription>, Vec<BadRow>), StoreError> {
     let select = row::select(conn.get_database_backend());
+    let mut settings = settings::all(conn).await?;
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for found in conn.query_all(&select).await? {
-        match row::decode(&found) {
+        match row::decode(&found).and_then(|row| with_settings(row, |uuid| settings.remove(uuid))) {
             Ok(subscription) => good.push(subscription),
             Err(row) => bad.push(row),
         }
@@ -197,15 +212,36 @@ async fn one(
     conn: &impl ConnectionTrait,
     select: &SelectStatement,
 ) -> Result<Option<Subscription>, StoreError> {
-    match conn.query_one(select).await? {
-        None => Ok(None),
-        Some(found) => row::decode(&found)
-            .map(Some)
-            .map_err(|bad| StoreError::BadRow {
-                table: "webhook_subscriptions",
-                uuid: bad.uuid,
-                reason: bad.reason,
-            }),
+    let Some(found) = conn.query_one(select).await? else {
+        return Ok(None);
+    };
+    let bad = |bad: BadRow| StoreError::BadRow {
+        table: "webhook_subscriptions",
+        uuid: bad.uuid,
+        reason: bad.reason,
+    };
+    let found = row::decode(&found).map_err(bad)?;
+    let settings = settings::of(conn, &found.uuid).await?;
+    with_settings(found, |_| Some(settings))
+        .map(Some)
+        .map_err(bad)
+}
+
+/// Adds what a second table says.
+fn with_settings(
+    subscription: Subscription,
+    stored: impl FnOnce(&str) -> Option<settings::Stored>,
+) -> Result<Subscription, BadRow> {
+    match stored(&subscription.uuid) {
+        None => Ok(subscription),
+        Some(Ok(settings)) => Ok(Subscription {
+            settings,
+            ..subscription
+        }),
+        Some(Err(reason)) => Err(BadRow {
+            uuid: subscription.uuid,
+            reason: format!("webhook_settings: {reason}"),
+        }),
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use webhook_model::{
-    DeliveryStatus, EndpointUrl, Filter, Secret, Subscription, SubscriptionName, TopicPattern,
-    UtcTime,
+    DeliveryStatus, EndpointUrl, Filter, Secret, Settings, Subscription, SubscriptionName,
+    TopicPattern, UtcTime,
 };
 
 /// A place on the bus: the next event gets `next_seq` of `incarnation`.
@@ -28,6 +28,8 @@ pub struct NewSubscription {
     pub secret: Secret,
     /// At least one.
     pub topic_patterns: Vec<TopicPattern>,
+    /// How deliveries are made.
+    pub settings: Settings,
     /// Active, or paused from the start.
     pub enabled: bool,
 }
@@ -43,6 +45,8 @@ pub struct SubscriptionPatch {
     pub secret: Option<Secret>,
     /// The whole new list, at least one.
     pub topic_patterns: Option<Vec<TopicPattern>>,
+    /// All settings anew.
+    pub settings: Option<Settings>,
     /// `true` on a paused or tripped subscription makes it active with a clean slate, `false`
     /// pauses it. Anything else changes nothing.
     pub enabled: Option<bool>,
@@ -87,6 +91,8 @@ pub struct SubscriptionView {
     pub epoch: i64,
     /// Its live pairs.
     pub pairs: Vec<Pair>,
+    /// Where its breaker stands.
+    pub breaker: BreakerState,
 }
 
 /// A row that was skipped.
@@ -133,8 +139,12 @@ pub struct DeliveryRecord {
     pub kind: String,
     /// Where the delivery stands.
     pub status: DeliveryStatus,
-    /// Attempts so far.
+    /// Attempts so far, of all rounds.
     pub attempts: u32,
+    /// Redelivery rounds so far; 0 for what comes from the bus.
+    pub round: u32,
+    /// The attempts of this round that failed, as the log keeps them.
+    pub failed_attempts: Vec<AttemptRecord>,
     /// The last answer's status.
     pub status_code: Option<u16>,
     /// The last failure.
@@ -145,13 +155,106 @@ pub struct DeliveryRecord {
     pub body: Option<Bytes>,
     /// When the delivery came to this.
     pub at: UtcTime,
-    /// When the next round is due; for `retrying`.
+    /// When the next round is due; for `retrying`, at once if absent.
     pub next_attempt_at: Option<UtcTime>,
     /// The subscription's epoch when the round began.
     pub epoch: i64,
-    /// Whether it says something about the receiver, i.e. counts for `consecutive_failures` and
-    /// `last_*`. An undecodable message does not.
+    /// Whether it counts for `consecutive_failures` and `last_*`. An undecodable message does not:
+    /// it says nothing about the receiver. With `round` above 0, false still shows a failure in
+    /// `last_*`, and a success still counts in full.
     pub counts: bool,
+}
+
+/// One attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// When it began.
+    pub at: UtcTime,
+    /// The answer's status, if there was one.
+    pub status_code: Option<u16>,
+    /// How long it took.
+    pub duration: Duration,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The beginning of the answer; the first 1 KiB is kept.
+    pub answer: Bytes,
+}
+
+/// A subscription whose failures a batch raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailureCount {
+    /// The subscription's uuid.
+    pub subscription: String,
+    /// Its epoch, as [`Store::trip`](crate::Store::trip) wants it.
+    pub epoch: i64,
+    /// Failures in a row, as of this batch.
+    pub consecutive_failures: u32,
+}
+
+/// Where the breaker of a subscription stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BreakerState {
+    /// What the row says.
+    pub phase: BreakerPhase,
+    /// When to probe next. `None` while healthy, or when it is left to the operator.
+    pub probe_at: Option<UtcTime>,
+    /// Probes that failed since it tripped.
+    pub trips: u32,
+    /// Since when it has been tripped.
+    pub failing_since: Option<UtcTime>,
+}
+
+/// What the breaker does with a subscription.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum BreakerPhase {
+    /// Nothing (also for a paused one).
+    #[default]
+    Healthy,
+    /// It holds deliveries back.
+    Tripped,
+    /// It holds them back, and some worker has a lease to probe.
+    Probing,
+}
+
+/// A subscription with deliveries to be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The subscription's uuid.
+    pub subscription: String,
+    /// How many are due; no further than 1,000 is counted.
+    pub due: u64,
+    /// Since when the first one is.
+    pub earliest: UtcTime,
+}
+
+/// A delivery to be tried again, leased to the caller. [`Store::record`](crate::Store::record)
+/// with a later outcome ends the lease, as does [`Store::release`](crate::Store::release).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// The row.
+    pub id: i64,
+    /// With `seq` the key of its next [`DeliveryRecord`].
+    pub pair_id: String,
+    /// The event's place on the bus.
+    pub seq: u64,
+    /// The bus that `seq` counts on.
+    pub incarnation: String,
+    /// The subscription's uuid.
+    pub subscription: String,
+    /// The event's id.
+    pub event_id: String,
+    /// Its topic.
+    pub topic: String,
+    /// Its type.
+    pub kind: String,
+    /// Its body. None was kept if the row was recorded without.
+    pub body: Option<Bytes>,
+    /// Redelivery rounds so far.
+    pub round: u32,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When its first outcome was recorded.
+    pub created_at: UtcTime,
 }
 
 /// How many there are.
@@ -167,6 +270,8 @@ pub struct Counts {
     pub retrying: u64,
     /// Dead letters.
     pub dead: u64,
+    /// When the oldest delivery that is to be tried again had its first outcome.
+    pub oldest_retrying: Option<UtcTime>,
 }
 
 /// A row of DECNET's table `users`.

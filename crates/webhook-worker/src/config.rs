@@ -3,8 +3,12 @@ use std::time::Duration;
 /// How a worker runs. Every field has a default that needs no thought.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Most messages of one subscription in hand. Default 64.
-    pub max_in_flight: usize,
+    /// Failed deliveries in a row that trip a subscription, `DECNET_WEBHOOK_CIRCUIT_THRESHOLD`.
+    /// Default 5.
+    pub circuit_threshold: u32,
+    /// First cool-down of a tripped subscription before it is probed; each failed probe doubles
+    /// it, up to 10 minutes. Default 30 s.
+    pub cool_down: Duration,
     /// Open requests of the whole process beyond each subscription's own. Default 256: what keeps
     /// open files well under the usual limit of 1,024.
     pub pool_slots: usize,
@@ -14,6 +18,10 @@ pub struct WorkerConfig {
     pub health_interval: Duration,
     /// How long what is in flight may take after the order to stop. Default 10 s, one attempt.
     pub drain_deadline: Duration,
+    /// How long the log keeps what was delivered. Default 7 days, as long as the bus keeps events.
+    pub keep_delivered: Duration,
+    /// How long it keeps dead letters. Default 30 days.
+    pub keep_dead: Duration,
     /// Start although another worker's heartbeat is heard. Default false.
     pub takeover: bool,
 }
@@ -21,11 +29,14 @@ pub struct WorkerConfig {
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
-            max_in_flight: 64,
+            circuit_threshold: 5,
+            cool_down: Duration::from_secs(30),
             pool_slots: 256,
             reload_interval: Duration::from_secs(60),
             health_interval: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(10),
+            keep_delivered: Duration::from_secs(7 * 24 * 3_600),
+            keep_dead: Duration::from_secs(30 * 24 * 3_600),
             takeover: false,
         }
     }

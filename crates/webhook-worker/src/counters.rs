@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde_json::{Map, Value};
+use webhook_model::DeliveryStatus;
 
 /// Monotonic counters. Relaxed: each is read on its own.
 #[derive(Debug, Default)]
@@ -17,16 +18,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn delivered(&self) {
-        self.delivered.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn retrying(&self) {
-        self.retrying.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn dead(&self) {
-        self.dead.fetch_add(1, Relaxed);
+    pub(crate) fn recorded(&self, status: DeliveryStatus) {
+        let counter = match status {
+            DeliveryStatus::Delivered => &self.delivered,
+            DeliveryStatus::Retrying => &self.retrying,
+            DeliveryStatus::Dead => &self.dead,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn attempts(&self, count: usize) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, BusError, Message, Publication};
@@ -69,7 +69,7 @@ pub(crate) async fn run(
         payload.insert("ts".into(), json!(UtcTime::now().micros() as f64 / 1e6));
         payload.insert("deployment".into(), identity.deployment.clone().into());
         payload.insert("instance".into(), identity.instance.clone().into());
-        if let Err(error) = announce(&bus, topics::HEALTH, "health", &payload).await {
+        if let Err(error) = announce(&bus, topics::HEALTH, "health", &payload.into()).await {
             tracing::warn!(%error, "cannot publish the heartbeat");
         }
     }
@@ -80,10 +80,10 @@ pub(crate) async fn announce(
     bus: &Bus,
     topic: &str,
     kind: &str,
-    payload: &Map<String, Value>,
+    payload: &Value,
 ) -> Result<(), BusError> {
     let topic = Topic::parse(topic).expect("own topics are valid");
-    let payload = Payload::from_value(payload).expect("own payloads are objects");
+    let payload = Payload::parse(&payload.to_string()).expect("own payloads are objects");
     let event = Event::new(topic.clone(), kind, payload);
     let publication = Publication {
         topic,

@@ -8,7 +8,7 @@
 //! # ) -> Result<(), webhook_worker::WorkerError> {
 //! use webhook_worker::{WorkerConfig, WorkerDeps, WorkerStatus, run};
 //!
-//! let deps = WorkerDeps { store, bus, delivery };
+//! let deps = WorkerDeps { store, bus, delivery, gaps: None };
 //! let shutdown = tokio_util::sync::CancellationToken::new();
 //! let report = run(deps, WorkerConfig::default(), WorkerStatus::default(), shutdown).await?;
 //! println!("{report}");
@@ -16,18 +16,28 @@
 //! # }
 //! ```
 
+mod breaker;
 mod config;
 mod counters;
+mod dead;
 mod error;
 mod freshness;
+mod gate;
+mod guardian;
 mod heartbeat;
+mod housekeeping;
 mod in_hand;
+mod judge;
+mod pace;
 mod pair;
 mod pause;
 mod plan;
 mod recorder;
+mod redelivery;
+mod replay;
 mod run;
 mod runtime;
+mod schedule;
 mod send;
 mod slots;
 mod status;

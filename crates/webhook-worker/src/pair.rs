@@ -3,15 +3,22 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_bus::{Bus, BusError, Consumer, ConsumerSpec, Message, Ready};
-use webhook_delivery::{DeliveryClient, RetryPolicy};
-use webhook_store::{Pair, Store};
+use webhook_delivery::RetryPolicy;
+use webhook_store::{DeliveryRecord, Pair, Store};
 
 use crate::{
-    counters::Counters, freshness::Freshness, in_hand::InHand, pause::Pauses, recorder::Recorder,
-    runtime::Runtime, send::Sender,
+    freshness::Freshness,
+    gate::Pass,
+    guardian::{Notice, Probed},
+    in_hand::InHand,
+    pause::Pauses,
+    recorder::{Outcome, Release},
+    redelivery::{failed, probed},
+    runtime::Runtime,
+    send::{Delivery, Dispatch, Job},
 };
 
 /// Most messages taken in one go; they wait for one freshness query and one look-up together.
@@ -55,16 +62,13 @@ impl Order {
 pub(crate) struct PairContext {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
-    pub(crate) client: DeliveryClient,
-    pub(crate) policy: RetryPolicy,
+    pub(crate) dispatch: Dispatch,
     pub(crate) freshness: Freshness,
-    pub(crate) recorder: Recorder,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) guardian: mpsc::Sender<Notice>,
     /// Prefix of this deployment's consumers on a bus that others use, too.
     pub(crate) deployment: String,
+    /// The bus the sequence numbers count on.
     pub(crate) incarnation: String,
-    /// Cancelled when the drain deadline has passed.
-    pub(crate) cut: CancellationToken,
 }
 
 /// One pair at work.
@@ -113,11 +117,10 @@ impl PairTask {
         let Some(mut consumer) = self.open().await else {
             return false;
         };
-        let sender = Arc::new(self.sender(&consumer));
         let deliveries = TaskTracker::new();
         let mut pauses = Pauses::new(LONGEST_PAUSE);
         let drained = loop {
-            match self.step(&mut consumer, &sender, &deliveries).await {
+            match self.step(&mut consumer, &deliveries).await {
                 Ok(Step::Taken) => pauses.reset(),
                 Ok(Step::Drained) => break true,
                 Ok(Step::Stopped) => break false,
@@ -143,28 +146,127 @@ impl PairTask {
     async fn step(
         &self,
         consumer: &mut Consumer,
-        sender: &Arc<Sender>,
         deliveries: &TaskTracker,
     ) -> Result<Step, BusError> {
         let mut orders = self.orders.clone();
         let order = *orders.borrow_and_update();
-        tokio::select! {
+        let waiting = async {
+            match consumer.ready(order.end()).await? {
+                Ready::Past => Ok(None),
+                _ => Ok(Some(self.runtime.gate.enter().await)),
+            }
+        };
+        let pass = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(Step::Stopped),
             // A new order may end the pair while it waits.
             changed = orders.changed() => {
                 return Ok(if changed.is_ok() { Step::Taken } else { Step::Stopped });
             }
-            ready = consumer.ready(order.end()) => if ready? == Ready::Past {
-                return Ok(Step::Drained);
+            pass = waiting => match pass? {
+                Some(pass) => pass,
+                None => return Ok(Step::Drained),
             },
+        };
+        if pass == Pass::Probe {
+            return self.probe(consumer).await;
         }
         let permits = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(Step::Stopped),
             permits = self.runtime.window.acquire(TAKE) => permits,
         };
-        let messages = consumer.take(permits.len()).await?;
+        if !self.runtime.gate.is_open() {
+            // It was shut while the window was full.
+            return Ok(Step::Taken);
+        }
+        let Some(messages) = self.take(consumer, permits.len()).await? else {
+            return Ok(Step::Stopped);
+        };
+        for (message, permit) in messages.into_iter().zip(permits) {
+            let delivery = Delivery {
+                dispatch: self.context.dispatch.clone(),
+                guardian: self.context.guardian.clone(),
+                runtime: self.runtime.clone(),
+                stop: self.stop.clone(),
+                acker: consumer.acker(),
+                in_hand: self.in_hand.clone(),
+                permit,
+            };
+            match self.job(&message) {
+                Ok(job) => drop(deliveries.spawn(delivery.run(job))),
+                Err(record) => delivery.record(*record).await,
+            }
+        }
+        Ok(Step::Taken)
+    }
+
+    /// One attempt with the oldest message; the breaker learns what it came to. A failed one,
+    /// whatever was answered, leaves its event waiting.
+    async fn probe(&self, consumer: &mut Consumer) -> Result<Step, BusError> {
+        let taken = self.take(consumer, 1).await;
+        let Ok(Some(mut messages)) = taken else {
+            self.runtime.gate.offer_probe();
+            return taken.map(|_| Step::Stopped);
+        };
+        let Some(message) = messages.pop() else {
+            self.runtime.gate.offer_probe();
+            return Ok(Step::Taken);
+        };
+        let dispatch = &self.context.dispatch;
+        let release = Release::Message {
+            acker: consumer.acker(),
+            in_hand: self.in_hand.clone(),
+        };
+        let job = match self.job(&message) {
+            Ok(job) => job,
+            Err(record) => {
+                dispatch
+                    .recorder
+                    .record(Outcome::of(*record, release))
+                    .await;
+                self.runtime.gate.offer_probe();
+                return Ok(Step::Taken);
+            }
+        };
+        let epoch = self.runtime.current().epoch;
+        let none = RetryPolicy::none();
+        let played = dispatch.round(&job, &self.runtime, &self.stop, &none).await;
+        match played {
+            Some(finished) if finished.is_delivered() => {
+                let notice = probed(&self.runtime.uuid, epoch, Probed::Succeeded);
+                dispatch
+                    .record(&job, &self.runtime, finished, release, None, Some(notice))
+                    .await;
+            }
+            played => {
+                self.give_back(consumer, &[message]);
+                let result = played.as_ref().map_or(Probed::Released, failed);
+                // The guardian ends after everybody who reports to it.
+                let notice = probed(&self.runtime.uuid, epoch, result);
+                let _ = self.context.guardian.send(notice).await;
+            }
+        }
+        Ok(Step::Taken)
+    }
+
+    fn job(&self, message: &Message) -> Result<Job, Box<DeliveryRecord>> {
+        Job::from_message(
+            message,
+            &self.pair.id,
+            &self.context.incarnation,
+            &self.runtime,
+        )
+    }
+
+    /// Takes messages, and returns those that are to be sent: the pair's own, asked for, not sent
+    /// before. None when it is to stop; they are given back then.
+    async fn take(
+        &self,
+        consumer: &mut Consumer,
+        max: usize,
+    ) -> Result<Option<Vec<Message>>, BusError> {
+        let messages = consumer.take(max).await?;
         for message in &messages {
             self.in_hand.insert(message.seq);
         }
@@ -180,27 +282,27 @@ impl PairTask {
         };
         let Some(seen) = seen else {
             self.give_back(consumer, &messages);
-            return Ok(Step::Stopped);
+            return Ok(None);
         };
         let order = *self.orders.borrow();
-        for (message, permit) in messages.into_iter().zip(permits) {
+        let mut wanted = Vec::with_capacity(messages.len());
+        for message in messages {
             let seq = message.seq;
             if !order.wants(seq) {
                 // It belongs to the pair that begins where this one ends.
                 self.in_hand.remove(seq);
             } else if seen.contains(&seq) {
-                self.context.counters.seen_before();
+                self.context.dispatch.counters.seen_before();
                 self.in_hand.remove(seq);
-                sender.acker.ack(seq).await;
+                consumer.acker().ack(seq).await;
             } else if !self.pair.filter.matches(&message.topic) {
                 self.in_hand.remove(seq);
-                sender.acker.ack(seq).await;
+                consumer.acker().ack(seq).await;
             } else {
-                let sender = sender.clone();
-                deliveries.spawn(async move { sender.send(message, permit).await });
+                wanted.push(message);
             }
         }
-        Ok(Step::Taken)
+        Ok(Some(wanted))
     }
 
     /// Those of the messages whose outcome is recorded already. Only what was published before
@@ -271,22 +373,6 @@ impl PairTask {
             biased;
             () = self.stop.cancelled() => false,
             () = tokio::time::sleep(pauses.next_pause()) => true,
-        }
-    }
-
-    fn sender(&self, consumer: &Consumer) -> Sender {
-        Sender {
-            client: self.context.client.clone(),
-            policy: self.context.policy.clone(),
-            runtime: self.runtime.clone(),
-            recorder: self.context.recorder.clone(),
-            counters: self.context.counters.clone(),
-            pair: self.pair.clone(),
-            incarnation: self.context.incarnation.clone(),
-            acker: consumer.acker(),
-            in_hand: self.in_hand.clone(),
-            stop: self.stop.clone(),
-            cut: self.context.cut.clone(),
         }
     }
 }

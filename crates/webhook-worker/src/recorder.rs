@@ -7,9 +7,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Acker;
 use webhook_model::DeliveryStatus;
-use webhook_store::{DeliveryRecord, StoreError};
+use webhook_store::{DeliveryRecord, FailureCount, StoreError};
 
-use crate::{counters::Counters, in_hand::InHand, window::WindowPermit};
+use crate::{
+    counters::Counters, dead::DeadLetters, guardian::Notice, in_hand::InHand, window::WindowPermit,
+};
 
 /// Outcomes that may wait for the writer. Windows bound them before this does.
 const QUEUE: usize = 4_096;
@@ -22,9 +24,38 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What one delivery came to, and what is to be let go of once that is committed.
 pub(crate) struct Outcome {
     pub(crate) record: DeliveryRecord,
-    pub(crate) acker: Acker,
-    pub(crate) in_hand: InHand,
-    pub(crate) permit: WindowPermit,
+    pub(crate) release: Release,
+    /// Absent for a probe, which passes by the window.
+    pub(crate) permit: Option<WindowPermit>,
+    /// What the breaker is to hear once it is committed.
+    pub(crate) notice: Option<Notice>,
+}
+
+impl Outcome {
+    /// An outcome that is only to be recorded.
+    pub(crate) fn of(record: DeliveryRecord, release: Release) -> Self {
+        Self {
+            record,
+            release,
+            permit: None,
+            notice: None,
+        }
+    }
+}
+
+/// Where the event waited.
+pub(crate) enum Release {
+    /// On the bus, which is told that it is done with.
+    Message { acker: Acker, in_hand: InHand },
+    /// In its row; the commit ended its lease.
+    Row,
+}
+
+/// Who is told what was committed.
+pub(crate) struct Listeners {
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) guardian: mpsc::Sender<Notice>,
+    pub(crate) dead: DeadLetters,
 }
 
 /// Where deliveries hand their outcomes in. The recorder ends when the last clone is dropped.
@@ -45,11 +76,11 @@ pub(crate) trait Ledger {
     fn commit(
         &self,
         records: &[DeliveryRecord],
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<FailureCount>, StoreError>> + Send;
 }
 
 impl Ledger for webhook_store::Store {
-    async fn commit(&self, records: &[DeliveryRecord]) -> Result<(), StoreError> {
+    async fn commit(&self, records: &[DeliveryRecord]) -> Result<Vec<FailureCount>, StoreError> {
         self.record(records).await
     }
 }
@@ -65,27 +96,54 @@ pub(crate) fn channel() -> (Recorder, mpsc::Receiver<Outcome>) {
 pub(crate) async fn run(
     ledger: impl Ledger,
     mut outcomes: mpsc::Receiver<Outcome>,
-    counters: Arc<Counters>,
+    mut listeners: Listeners,
     cut: CancellationToken,
 ) {
     let mut batch: Vec<Outcome> = Vec::with_capacity(BATCH);
     while outcomes.recv_many(&mut batch, BATCH).await > 0 {
         let records: Vec<DeliveryRecord> = batch.iter().map(|o| o.record.clone()).collect();
-        let stored = commit(&ledger, &records, &cut).await;
-        counters.committed(batch.len());
-        for (outcome, stored) in batch.drain(..).zip(stored) {
+        let committed = commit(&ledger, &records, &cut).await;
+        listeners.counters.committed(batch.len());
+        for (outcome, stored) in batch.drain(..).zip(committed.stored) {
+            let Outcome {
+                record,
+                release,
+                permit,
+                notice,
+            } = outcome;
             if stored {
-                match outcome.record.status {
-                    DeliveryStatus::Delivered => counters.delivered(),
-                    DeliveryStatus::Dead => counters.dead(),
-                    DeliveryStatus::Retrying => counters.retrying(),
+                listeners.counters.recorded(record.status);
+                if record.status == DeliveryStatus::Dead {
+                    listeners.dead.add(&record).await;
                 }
-                outcome.acker.ack(outcome.record.seq).await;
             }
-            outcome.in_hand.remove(outcome.record.seq);
-            drop(outcome.permit);
+            if let Release::Message { acker, in_hand } = release {
+                if stored {
+                    acker.ack(record.seq).await;
+                }
+                in_hand.remove(record.seq);
+            }
+            drop(permit);
+            if let Some(notice) = notice {
+                let _ = listeners.guardian.send(notice).await;
+            }
+        }
+        for failures in committed.failures {
+            let notice = Notice::Failures {
+                uuid: failures.subscription,
+                epoch: failures.epoch,
+                count: failures.consecutive_failures,
+            };
+            let _ = listeners.guardian.send(notice).await;
         }
     }
+}
+
+/// What became of a batch.
+struct Committed {
+    /// For each record, whether it is stored.
+    stored: Vec<bool>,
+    failures: Vec<FailureCount>,
 }
 
 /// Commits the records, halving a batch that the database refuses until the refused row stands
@@ -94,15 +152,17 @@ async fn commit(
     ledger: &impl Ledger,
     records: &[DeliveryRecord],
     cut: &CancellationToken,
-) -> Vec<bool> {
+) -> Committed {
     let mut stored = vec![false; records.len()];
+    let mut failures = Vec::new();
     let mut ranges = Vec::new();
     ranges.push(0..records.len());
     let mut pause = FIRST_PAUSE;
     while let Some(range) = ranges.pop() {
         match ledger.commit(&records[range.clone()]).await {
-            Ok(()) => {
+            Ok(raised) => {
                 stored[range].fill(true);
+                failures.extend(raised);
                 pause = FIRST_PAUSE;
             }
             Err(error) if error.is_connection() => {
@@ -110,7 +170,7 @@ async fn commit(
                     tracing::warn!(%error, "cannot record deliveries; nothing is acknowledged until the database is back");
                 }
                 tokio::select! {
-                    () = cut.cancelled() => return stored,
+                    () = cut.cancelled() => break,
                     () = tokio::time::sleep(pause) => {}
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -133,7 +193,7 @@ async fn commit(
             }
         }
     }
-    stored
+    Committed { stored, failures }
 }
 
 #[cfg(test)]

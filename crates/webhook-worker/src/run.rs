@@ -2,23 +2,30 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use webhook_bus::{Bus, Watch};
-use webhook_delivery::{DeliveryClient, RetryPolicy};
+use webhook_bus::{Bus, Gap, Watch};
+use webhook_delivery::DeliveryClient;
 use webhook_model::topics;
 use webhook_store::Store;
 
 use crate::{
-    Phase, WorkerConfig, WorkerError, WorkerStatus, freshness,
+    Phase, WorkerConfig, WorkerError, WorkerStatus,
+    breaker::Policy,
+    dead, freshness,
+    guardian::{self, Guardian},
     heartbeat::{self, Identity},
+    housekeeping::{self, Ages},
     pair::PairContext,
-    recorder,
+    recorder::{self, Listeners},
+    redelivery::Redelivery,
+    replay::Replays,
+    runtime::Directory,
+    send::Dispatch,
     supervisor::Supervisor,
 };
 
 /// What a worker works with.
-#[derive(Clone)]
 pub struct WorkerDeps {
     /// Subscriptions and outcomes.
     pub store: Store,
@@ -26,6 +33,8 @@ pub struct WorkerDeps {
     pub bus: Bus,
     /// What posts them; the test ping's own.
     pub delivery: DeliveryClient,
+    /// What the bus's retention took before it was delivered, as the bus reports it.
+    pub gaps: Option<mpsc::Receiver<Gap>>,
 }
 
 /// How a worker ended.
@@ -75,18 +84,41 @@ pub async fn run(
         );
     }
 
+    // The journal's lock makes this the only worker; whoever held these leases is gone.
+    deps.store.release_all_leases().await?;
     let stop = shutdown.child_token();
     let tasks = TaskTracker::new();
     let reload = Arc::new(Notify::new());
     let counters = status.counters();
     let (recorder, outcomes) = recorder::channel();
+    let (notify_guardian, notices) = guardian::channel();
+    let (dead, dead_reports) = dead::channel();
+    let directory = Directory::default();
     let cut = CancellationToken::new();
+    let listeners = Listeners {
+        counters: counters.clone(),
+        guardian: notify_guardian.clone(),
+        dead,
+    };
+    // These three end one after the other, each when the last of its reporters is gone.
     let recording = tokio::spawn(recorder::run(
         deps.store.clone(),
         outcomes,
-        counters.clone(),
+        listeners,
         cut.clone(),
     ));
+    let guardian = Guardian::new(
+        deps.store.clone(),
+        deps.bus.clone(),
+        directory.clone(),
+        Policy {
+            threshold: config.circuit_threshold,
+            cool_down: config.cool_down,
+        },
+        reload.clone(),
+    );
+    let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
+    let announcing = tokio::spawn(dead::run(deps.bus.clone(), directory.clone(), dead_reports));
     let (applied, applied_seen) = watch::channel(i64::MIN);
     let (freshness, checker) = freshness::channel(applied_seen);
 
@@ -104,19 +136,51 @@ pub async fn run(
     tasks.spawn(reload_on_change(changed, reload.clone(), stop.clone()));
     tasks.spawn(stop_on_order(control, stop.clone()));
 
+    let dispatch = Dispatch {
+        client: deps.delivery.clone(),
+        recorder,
+        counters,
+        cut: cut.clone(),
+    };
+    let redelivery = Redelivery {
+        store: deps.store.clone(),
+        directory: directory.clone(),
+        dispatch: dispatch.clone(),
+        guardian: notify_guardian.clone(),
+        owner: identity.instance.clone(),
+    };
+    tasks.spawn(redelivery.run(stop.clone()));
+    let replays = Replays {
+        store: deps.store.clone(),
+        bus: deps.bus.clone(),
+        incarnation: incarnation.clone(),
+        owner: identity.instance.clone(),
+    };
+    tasks.spawn(replays.run(stop.clone()));
+    let ages = Ages {
+        delivered: config.keep_delivered,
+        dead: config.keep_dead,
+    };
+    tasks.spawn(housekeeping::sweep(deps.store.clone(), ages, stop.clone()));
+    if let Some(reports) = deps.gaps {
+        tasks.spawn(housekeeping::gaps(
+            deps.store.clone(),
+            deps.bus.clone(),
+            incarnation.clone(),
+            reports,
+            stop.clone(),
+        ));
+    }
     let context = PairContext {
         store: deps.store.clone(),
         bus: deps.bus.clone(),
-        client: deps.delivery.clone(),
-        policy: RetryPolicy::default(),
+        dispatch,
         freshness,
-        recorder,
-        counters,
+        guardian: notify_guardian,
         deployment: identity.deployment,
         incarnation,
-        cut: cut.clone(),
     };
-    let supervisor = Supervisor::new(context, &config, applied, stop.clone());
+    let supervisor = Supervisor::new(context, directory, &config, applied, stop.clone());
     status.set(Phase::Running);
     tasks.spawn({
         let reload = reload.clone();
@@ -129,14 +193,14 @@ pub async fn run(
     // The last recorder handle goes with the last pair task, and the recorder ends with it.
     let ended = async {
         tasks.wait().await;
-        recording.await
+        let _ = tokio::join!(recording, guarding, announcing);
     };
     tokio::pin!(ended);
     let report = match tokio::time::timeout(config.drain_deadline, &mut ended).await {
-        Ok(_) => DrainReport::Drained,
+        Ok(()) => DrainReport::Drained,
         Err(_) => {
             cut.cancel();
-            let _ = ended.await;
+            ended.await;
             DrainReport::Cut
         }
     };

@@ -1,16 +1,30 @@
 //! What every task of one subscription shares while the worker runs.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use webhook_delivery::Endpoint;
+use http::{HeaderName, HeaderValue};
+use tokio_util::sync::CancellationToken;
+use webhook_delivery::{Endpoint, RoundHooks};
+use webhook_model::{Settings, State, Subscription};
 use webhook_store::SubscriptionView;
 
-use crate::{slots::Slots, window::Window};
+use crate::{
+    gate::Gate,
+    pace::{Pace, Rate},
+    slots::{Slot, Slots},
+    window::Window,
+};
 
 /// The settings an attempt is made with.
 #[derive(Debug, Clone)]
 pub(crate) struct Current {
+    pub(crate) name: Arc<str>,
     pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) settings: Arc<Settings>,
     /// Counts the subscription's changes; outcomes carry it.
     pub(crate) epoch: i64,
 }
@@ -19,12 +33,26 @@ impl Current {
     fn new(view: &SubscriptionView) -> Self {
         let subscription = &view.subscription;
         Self {
-            endpoint: Arc::new(Endpoint::new(
-                subscription.url.clone(),
-                subscription.secret.clone(),
-            )),
+            name: subscription.name.as_str().into(),
+            endpoint: Arc::new(endpoint(subscription)),
+            settings: Arc::new(subscription.settings.clone()),
             epoch: view.epoch,
         }
+    }
+}
+
+fn endpoint(subscription: &Subscription) -> Endpoint {
+    let settings = &subscription.settings;
+    let headers = settings.headers().iter().filter_map(|header| {
+        let name = HeaderName::from_bytes(header.name().as_bytes()).ok()?;
+        let mut value = HeaderValue::from_str(header.value().expose()).ok()?;
+        value.set_sensitive(true);
+        Some((name, value))
+    });
+    Endpoint {
+        timeout: Some(Duration::from_secs(u64::from(settings.timeout_seconds()))),
+        headers: headers.collect(),
+        ..Endpoint::new(subscription.url.clone(), subscription.secret.clone())
     }
 }
 
@@ -34,16 +62,29 @@ pub(crate) struct Runtime {
     pub(crate) uuid: String,
     pub(crate) window: Window,
     pub(crate) slots: Slots,
+    pub(crate) gate: Gate,
+    pace: Pace,
     current: RwLock<Current>,
 }
 
 impl Runtime {
-    pub(crate) fn new(view: &SubscriptionView, window: Window, slots: Slots) -> Self {
-        Self {
+    pub(crate) fn new(view: &SubscriptionView, slots: Slots) -> Self {
+        let runtime = Self {
             uuid: view.subscription.uuid.clone(),
-            window,
+            window: Window::new(width(&view.subscription.settings)),
             slots,
+            gate: Gate::default(),
+            pace: Pace::default(),
             current: RwLock::new(Current::new(view)),
+        };
+        runtime.shut_unless_active(view);
+        runtime
+    }
+
+    /// Shut at once, before anybody may pass; opening is the guardian's.
+    fn shut_unless_active(&self, view: &SubscriptionView) {
+        if view.subscription.state != State::Active && self.gate.is_open() {
+            self.gate.shut();
         }
     }
 
@@ -57,6 +98,88 @@ impl Runtime {
 
     /// Takes over a changed row. Attempts in flight keep what they began with.
     pub(crate) fn update(&self, view: &SubscriptionView) {
+        self.shut_unless_active(view);
+        self.window.set_max(width(&view.subscription.settings));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(view);
+    }
+}
+
+/// Where the order counts one message is in hand at a time.
+fn width(settings: &Settings) -> usize {
+    if settings.ordered() {
+        1
+    } else {
+        settings.max_in_flight() as usize
+    }
+}
+
+/// Admits the attempts of one round: at the subscription's pace, into a slot, with its settings as
+/// they are then.
+pub(crate) struct Admission {
+    pub(crate) runtime: Arc<Runtime>,
+    /// Ends pauses and lets nothing new begin.
+    pub(crate) stop: CancellationToken,
+}
+
+impl RoundHooks for Admission {
+    type Permit = Slot;
+
+    async fn admit(&self) -> Option<(Arc<Endpoint>, Slot)> {
+        let admitted = async {
+            let settings = self.runtime.current().settings;
+            let rate = Rate::new(settings.rate_per_second(), settings.burst());
+            self.runtime.pace.turn(rate).await;
+            let slot = self.runtime.slots.acquire().await;
+            (self.runtime.current().endpoint, slot)
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            admitted = admitted => Some(admitted),
+        }
+    }
+
+    async fn interrupted(&self) {
+        self.stop.cancelled().await;
+    }
+}
+
+/// The running subscriptions by uuid. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Directory(Arc<RwLock<BTreeMap<String, Arc<Runtime>>>>);
+
+impl Directory {
+    pub(crate) fn get(&self, uuid: &str) -> Option<Arc<Runtime>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(uuid)
+            .cloned()
+    }
+
+    /// Those that have offered a probe for `patience` without anybody taking it.
+    pub(crate) fn offering_probes(&self, patience: Duration) -> Vec<Arc<Runtime>> {
+        let runtimes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let offering = runtimes
+            .values()
+            .filter(|runtime| runtime.gate.offers_probe(patience));
+        offering.cloned().collect()
+    }
+
+    /// Takes over what was read: known subscriptions go on with their windows and gates.
+    pub(crate) fn update(&self, views: &[SubscriptionView], slots: impl Fn() -> Slots) {
+        let mut runtimes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *runtimes);
+        for view in views {
+            let uuid = view.subscription.uuid.clone();
+            let runtime = match before.remove(&uuid) {
+                Some(runtime) => {
+                    runtime.update(view);
+                    runtime
+                }
+                None => Arc::new(Runtime::new(view, slots())),
+            };
+            runtimes.insert(uuid, runtime);
+        }
     }
 }

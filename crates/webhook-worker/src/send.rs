@@ -1,152 +1,392 @@
-//! One message's way from the bus to its recorded outcome.
+//! One message's way to its recorded outcome, whether it comes off the bus or out of its row.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Acker, Message};
-use webhook_delivery::Outcome as Verdict;
-use webhook_delivery::{DeliveryClient, Endpoint, PreparedEvent, RetryPolicy, Round, RoundHooks};
-use webhook_model::{DeliveryStatus, Event, EventId, UtcTime};
-use webhook_store::{DeliveryRecord, Pair};
+use webhook_delivery::{DeliveryClient, PreparedEvent, RetryPolicy, Round, Verdict};
+use webhook_model::{DeliveryStatus, EventId, Topic, UtcTime};
+use webhook_store::{AttemptRecord, Claimed, DeliveryRecord};
 
 use crate::{
     counters::Counters,
+    gate::Pass,
+    guardian::{Notice, Probed},
     in_hand::InHand,
-    recorder::{Outcome, Recorder},
-    runtime::Runtime,
-    slots::Slot,
+    judge::{Judgement, Rounds, judge},
+    recorder::{Outcome, Recorder, Release},
+    redelivery::{failed, probed},
+    runtime::{Admission, Current, Runtime},
+    schedule::jitter,
     window::WindowPermit,
 };
 
 /// How much of an undecodable message its dead letter keeps.
 const UNDECODABLE_KEPT: usize = 64 << 10;
 
-/// What the deliveries of one pair have in common.
-pub(crate) struct Sender {
+/// What all deliveries of the process share.
+#[derive(Clone)]
+pub(crate) struct Dispatch {
     pub(crate) client: DeliveryClient,
-    pub(crate) policy: RetryPolicy,
-    pub(crate) runtime: Arc<Runtime>,
     pub(crate) recorder: Recorder,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) pair: Pair,
-    /// The bus the sequence numbers count on.
-    pub(crate) incarnation: String,
-    pub(crate) acker: Acker,
-    pub(crate) in_hand: InHand,
-    /// Ends pauses and lets nothing new begin.
-    pub(crate) stop: CancellationToken,
     /// Ends even what is in flight: the drain deadline has passed.
     pub(crate) cut: CancellationToken,
 }
 
-impl Sender {
-    /// Delivers, records, and lets go of the message. One that was interrupted before its outcome
-    /// was known is let go of unacknowledged; the bus keeps it.
-    pub(crate) async fn send(&self, message: Message, permit: WindowPermit) {
-        let epoch = self.runtime.current().epoch;
-        let record = match message.event() {
-            Err(undecodable) => Some(self.undecodable(&message, &undecodable.to_string(), epoch)),
-            Ok(event) => {
-                let prepared =
-                    PreparedEvent::with_body(event.id.clone(), event.topic.clone(), message.body());
-                let round = tokio::select! {
-                    biased;
-                    () = self.cut.cancelled() => None,
-                    round = self.client.deliver_with(self, &prepared, &self.policy) => Some(round),
-                };
-                round.and_then(|round| self.record(&message, &event, round, epoch))
-            }
-        };
-        let Some(record) = record else {
-            self.in_hand.remove(message.seq);
-            return;
-        };
-        self.recorder
-            .record(Outcome {
-                record,
-                acker: self.acker.clone(),
-                in_hand: self.in_hand.clone(),
-                permit,
-            })
-            .await;
-    }
+/// One delivery: which, of what, and what its row is keyed by.
+pub(crate) struct Job {
+    pub(crate) pair_id: String,
+    pub(crate) seq: u64,
+    pub(crate) incarnation: String,
+    pub(crate) event: PreparedEvent,
+    pub(crate) kind: String,
+    pub(crate) rounds: Rounds,
+    /// Attempts of earlier rounds.
+    pub(crate) attempts: u32,
+}
 
-    fn record(
-        &self,
+impl Job {
+    /// A message off the bus, or the record of a dead letter where it is no event.
+    pub(crate) fn from_message(
         message: &Message,
-        event: &Event,
-        round: Round,
-        epoch: i64,
-    ) -> Option<DeliveryRecord> {
-        self.counters.attempts(round.attempts.len());
-        let status = match round.outcome {
-            Verdict::Interrupted => return None,
-            Verdict::Delivered => DeliveryStatus::Delivered,
-            Verdict::Exhausted | Verdict::Final | Verdict::Gone | Verdict::Paused { .. } => {
-                DeliveryStatus::Dead
+        pair_id: &str,
+        incarnation: &str,
+        runtime: &Runtime,
+    ) -> Result<Self, Box<DeliveryRecord>> {
+        match message.event() {
+            Ok(event) => Ok(Self {
+                pair_id: pair_id.to_owned(),
+                seq: message.seq,
+                incarnation: incarnation.to_owned(),
+                event: PreparedEvent::with_body(
+                    event.id.clone(),
+                    event.topic.clone(),
+                    message.body(),
+                ),
+                kind: event.kind.clone(),
+                rounds: Rounds::First,
+                attempts: 0,
+            }),
+            Err(error) => {
+                let bytes = message.bytes();
+                Err(Box::new(DeliveryRecord {
+                    pair_id: pair_id.to_owned(),
+                    seq: message.seq,
+                    incarnation: incarnation.to_owned(),
+                    subscription: runtime.uuid.clone(),
+                    event_id: EventId::derived(incarnation, message.seq).to_string(),
+                    topic: message.topic.to_string(),
+                    kind: String::new(),
+                    status: DeliveryStatus::Dead,
+                    attempts: 0,
+                    status_code: None,
+                    error: Some(error.to_string()),
+                    duration: Duration::ZERO,
+                    body: Some(bytes.slice(..bytes.len().min(UNDECODABLE_KEPT))),
+                    at: UtcTime::now(),
+                    next_attempt_at: None,
+                    round: 0,
+                    epoch: runtime.current().epoch,
+                    counts: false,
+                    failed_attempts: Vec::new(),
+                }))
             }
-        };
-        self.runtime
-            .window
-            .report(status == DeliveryStatus::Delivered);
-        let last = round.attempts.last();
-        Some(DeliveryRecord {
-            pair_id: self.pair.id.clone(),
-            seq: message.seq,
-            incarnation: self.incarnation.clone(),
-            subscription: self.runtime.uuid.clone(),
-            event_id: event.id.to_string(),
-            topic: message.topic.to_string(),
-            kind: event.kind.clone(),
-            status,
-            attempts: round.attempts.len() as u32,
-            status_code: last.and_then(|attempt| attempt.status),
-            error: last.and_then(|attempt| attempt.error.clone()),
-            duration: last.map(|attempt| attempt.duration).unwrap_or_default(),
-            body: (status != DeliveryStatus::Delivered).then(|| message.body()),
-            at: UtcTime::now(),
-            next_attempt_at: None,
-            epoch,
-            counts: true,
-        })
+        }
     }
 
-    fn undecodable(&self, message: &Message, error: &str, epoch: i64) -> DeliveryRecord {
-        let bytes = message.bytes();
-        DeliveryRecord {
-            pair_id: self.pair.id.clone(),
-            seq: message.seq,
-            incarnation: self.incarnation.clone(),
-            subscription: self.runtime.uuid.clone(),
-            event_id: EventId::derived(&self.incarnation, message.seq).to_string(),
-            topic: message.topic.to_string(),
-            kind: String::new(),
-            status: DeliveryStatus::Dead,
-            attempts: 0,
-            status_code: None,
-            error: Some(error.to_owned()),
-            duration: std::time::Duration::ZERO,
-            body: Some(bytes.slice(..bytes.len().min(UNDECODABLE_KEPT))),
-            at: UtcTime::now(),
-            next_attempt_at: None,
-            epoch,
-            counts: false,
-        }
+    /// A claimed row. One whose body is no event cannot be sent.
+    pub(crate) fn from_row(row: &Claimed) -> Option<Self> {
+        let id = EventId::parse(&row.event_id).ok()?;
+        let topic = Topic::parse(&row.topic).ok()?;
+        Some(Self {
+            pair_id: row.pair_id.clone(),
+            seq: row.seq,
+            incarnation: row.incarnation.clone(),
+            event: PreparedEvent::with_body(id, topic, row.body.clone()?),
+            kind: row.kind.clone(),
+            rounds: Rounds::Redelivery(row.round),
+            attempts: row.attempts,
+        })
     }
 }
 
-impl RoundHooks for Sender {
-    type Permit = Slot;
+/// A round that came to its end.
+pub(crate) struct Finished {
+    round: Round,
+    judgement: Judgement,
+    began: Current,
+}
 
-    async fn admit(&self) -> Option<(Arc<Endpoint>, Slot)> {
-        tokio::select! {
+impl Finished {
+    pub(crate) fn is_delivered(&self) -> bool {
+        self.judgement.status == DeliveryStatus::Delivered
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.judgement.status == DeliveryStatus::Dead
+    }
+
+    /// How long the schedule, or the receiver, has it wait.
+    pub(crate) fn wait(&self) -> Duration {
+        let next = self.judgement.next_attempt_at.unwrap_or_else(UtcTime::now);
+        next.since(UtcTime::now())
+    }
+
+    pub(crate) fn attempts(&self) -> u32 {
+        self.round.attempts.len() as u32
+    }
+
+    pub(crate) fn rounds(&self) -> u32 {
+        self.judgement.rounds
+    }
+
+    pub(crate) fn error(&self) -> String {
+        let last = self.round.attempts.last();
+        last.and_then(|attempt| attempt.error.clone())
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn gone(&self) -> bool {
+        self.judgement.gone
+    }
+
+    /// Whether it was a failed round, and not a pause that the receiver asked for.
+    pub(crate) fn counts(&self) -> bool {
+        self.judgement.success == Some(false)
+    }
+}
+
+impl Dispatch {
+    /// Plays one round and judges it; none when it was interrupted.
+    pub(crate) async fn round(
+        &self,
+        job: &Job,
+        runtime: &Arc<Runtime>,
+        stop: &CancellationToken,
+        policy: &RetryPolicy,
+    ) -> Option<Finished> {
+        let began = runtime.current();
+        let admission = Admission {
+            runtime: runtime.clone(),
+            stop: stop.clone(),
+        };
+        let round = tokio::select! {
             biased;
-            () = self.stop.cancelled() => None,
-            slot = self.runtime.slots.acquire() => Some((self.runtime.current().endpoint, slot)),
+            () = self.cut.cancelled() => return None,
+            round = self.client.deliver_with(&admission, &job.event, policy) => round,
+        };
+        self.counters.attempts(round.attempts.len());
+        let now = runtime.current();
+        let judgement = judge(
+            &round.outcome,
+            job.rounds,
+            now.epoch != began.epoch,
+            &now.settings,
+            UtcTime::now(),
+            jitter(),
+        )?;
+        if let Some(success) = judgement.success {
+            runtime.window.report(success);
+        }
+        if let Some(pause) = judgement.pause {
+            runtime.gate.pause(pause);
+        }
+        Some(Finished {
+            round,
+            judgement,
+            began,
+        })
+    }
+
+    /// Hands the outcome to the recorder, together with what it is to let go of.
+    pub(crate) async fn record(
+        &self,
+        job: &Job,
+        runtime: &Runtime,
+        finished: Finished,
+        release: Release,
+        permit: Option<WindowPermit>,
+        notice: Option<Notice>,
+    ) {
+        let notice = notice.or_else(|| {
+            finished.judgement.gone.then(|| Notice::Gone {
+                uuid: runtime.uuid.clone(),
+                epoch: finished.began.epoch,
+                error: finished.error(),
+            })
+        });
+        let record = record(job, &runtime.uuid, &finished);
+        self.recorder
+            .record(Outcome {
+                record,
+                release,
+                permit,
+                notice,
+            })
+            .await;
+    }
+}
+
+/// A message in hand, and everything that is let go of with it.
+pub(crate) struct Delivery {
+    pub(crate) dispatch: Dispatch,
+    pub(crate) guardian: mpsc::Sender<Notice>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) acker: Acker,
+    pub(crate) in_hand: InHand,
+    pub(crate) permit: WindowPermit,
+}
+
+impl Delivery {
+    /// Delivers, and records what it came to. One that was interrupted is let go of
+    /// unacknowledged; the bus keeps it.
+    pub(crate) async fn run(self, job: Job) {
+        if self.runtime.current().settings.ordered() {
+            return self.run_in_order(job).await;
+        }
+        let policy = RetryPolicy::default();
+        match self
+            .dispatch
+            .round(&job, &self.runtime, &self.stop, &policy)
+            .await
+        {
+            Some(finished) => self.finish(&job, finished, None).await,
+            None => self.in_hand.remove(job.seq),
         }
     }
 
-    async fn interrupted(&self) {
-        self.stop.cancelled().await;
+    /// Where the order counts, a failure is tried again in place: the next event waits until this
+    /// one is delivered or given up.
+    async fn run_in_order(self, mut job: Job) {
+        let mut failures = 0;
+        loop {
+            let pass = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return self.in_hand.remove(job.seq),
+                pass = self.runtime.gate.enter() => pass,
+            };
+            let probes = pass == Pass::Probe;
+            let policy = if probes {
+                RetryPolicy::none()
+            } else {
+                RetryPolicy::default()
+            };
+            let epoch = self.runtime.current().epoch;
+            let round = self
+                .dispatch
+                .round(&job, &self.runtime, &self.stop, &policy)
+                .await;
+            let Some(finished) = round else {
+                self.tell(probes, epoch, Probed::Released).await;
+                return self.in_hand.remove(job.seq);
+            };
+            if finished.is_delivered() || (finished.is_dead() && !probes) {
+                let success = probes.then(|| probed(&self.runtime.uuid, epoch, Probed::Succeeded));
+                return self.finish(&job, finished, success).await;
+            }
+            job.attempts += finished.attempts();
+            if probes {
+                self.tell(true, epoch, failed(&finished)).await;
+                continue;
+            }
+            job.rounds = Rounds::Redelivery(finished.rounds());
+            if finished.counts() {
+                failures += 1;
+                let notice = Notice::Failures {
+                    uuid: self.runtime.uuid.clone(),
+                    epoch,
+                    count: failures,
+                };
+                let _ = self.guardian.send(notice).await;
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return self.in_hand.remove(job.seq),
+                () = tokio::time::sleep(finished.wait()) => {}
+            }
+        }
+    }
+
+    async fn tell(&self, probes: bool, epoch: i64, result: Probed) {
+        if probes {
+            let notice = probed(&self.runtime.uuid, epoch, result);
+            // The guardian ends after everybody who reports to it.
+            let _ = self.guardian.send(notice).await;
+        }
+    }
+
+    async fn finish(self, job: &Job, finished: Finished, notice: Option<Notice>) {
+        let release = Release::Message {
+            acker: self.acker,
+            in_hand: self.in_hand,
+        };
+        self.dispatch
+            .record(
+                job,
+                &self.runtime,
+                finished,
+                release,
+                Some(self.permit),
+                notice,
+            )
+            .await;
+    }
+
+    /// Records what was never sent.
+    pub(crate) async fn record(self, record: DeliveryRecord) {
+        let release = Release::Message {
+            acker: self.acker,
+            in_hand: self.in_hand,
+        };
+        let outcome = Outcome {
+            permit: Some(self.permit),
+            ..Outcome::of(record, release)
+        };
+        self.dispatch.recorder.record(outcome).await;
+    }
+}
+
+fn record(job: &Job, subscription: &str, finished: &Finished) -> DeliveryRecord {
+    let Finished {
+        round,
+        judgement,
+        began,
+    } = finished;
+    let last = round.attempts.last();
+    let delivered = judgement.status == DeliveryStatus::Delivered;
+    DeliveryRecord {
+        pair_id: job.pair_id.clone(),
+        seq: job.seq,
+        incarnation: job.incarnation.clone(),
+        subscription: subscription.to_owned(),
+        event_id: job.event.id().to_string(),
+        topic: job.event.topic().to_string(),
+        kind: job.kind.clone(),
+        status: judgement.status,
+        attempts: job.attempts + finished.attempts(),
+        status_code: last.and_then(|attempt| attempt.status),
+        error: last.and_then(|attempt| attempt.error.clone()),
+        duration: last.map(|attempt| attempt.duration).unwrap_or_default(),
+        body: (!delivered).then(|| job.event.body().clone()),
+        at: UtcTime::now(),
+        next_attempt_at: judgement.next_attempt_at,
+        round: judgement.rounds,
+        epoch: began.epoch,
+        counts: judgement.counts,
+        failed_attempts: round
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.verdict != Verdict::Delivered)
+            .map(|attempt| AttemptRecord {
+                at: attempt.at,
+                status_code: attempt.status,
+                duration: attempt.duration,
+                error: attempt.error.clone(),
+                answer: attempt.answer.clone(),
+            })
+            .collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! Reads the tables, starts and stops pair tasks, and goes on doing so until it is told to stop.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
@@ -11,13 +11,13 @@ use webhook_store::{Pair, Position, Snapshot, StoreError};
 
 use crate::{
     WorkerConfig,
+    guardian::Notice,
     in_hand::InHand,
     pair::{Order, PairContext, PairTask, forget},
     pause::Pauses,
     plan::{Plan, plan},
-    runtime::Runtime,
+    runtime::Directory,
     slots::SlotPool,
-    window::Window,
 };
 
 /// Longest pause between tries to read the tables.
@@ -38,8 +38,7 @@ struct Running {
 pub(crate) struct Supervisor {
     context: PairContext,
     pool: SlotPool,
-    max_in_flight: usize,
-    runtimes: BTreeMap<String, Arc<Runtime>>,
+    directory: Directory,
     running: BTreeMap<String, Running>,
     tasks: JoinSet<String>,
     applied: watch::Sender<i64>,
@@ -50,6 +49,7 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     pub(crate) fn new(
         context: PairContext,
+        directory: Directory,
         config: &WorkerConfig,
         applied: watch::Sender<i64>,
         stop: CancellationToken,
@@ -57,8 +57,7 @@ impl Supervisor {
         Self {
             context,
             pool: SlotPool::new(config.pool_slots),
-            max_in_flight: config.max_in_flight,
-            runtimes: BTreeMap::new(),
+            directory,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             applied,
@@ -121,13 +120,20 @@ impl Supervisor {
 
     async fn reload(&mut self) -> Result<(), StoreError> {
         let snapshot = self.snapshot_in_step().await?;
-        self.update_runtimes(&snapshot);
+        self.directory
+            .update(&snapshot.subscriptions, || self.pool.subscription());
         let running = self
             .running
             .iter()
             .map(|(id, r)| (id.clone(), r.end))
             .collect();
         self.apply(plan(&running, &snapshot, &self.context.incarnation));
+        // The guardian ends after everybody who reports to it.
+        let _ = self
+            .context
+            .guardian
+            .send(Notice::Reloaded(snapshot.subscriptions))
+            .await;
         // Only now may messages that waited for this version go on.
         self.applied.send_replace(snapshot.version);
         Ok(())
@@ -157,26 +163,6 @@ impl Supervisor {
             snapshot = store.snapshot().await?;
         }
         Ok(snapshot)
-    }
-
-    fn update_runtimes(&mut self, snapshot: &Snapshot) {
-        let mut known = BTreeMap::new();
-        for view in &snapshot.subscriptions {
-            let uuid = view.subscription.uuid.clone();
-            let runtime = match self.runtimes.remove(&uuid) {
-                Some(runtime) => {
-                    runtime.update(view);
-                    runtime
-                }
-                None => Arc::new(Runtime::new(
-                    view,
-                    Window::new(self.max_in_flight),
-                    self.pool.subscription(),
-                )),
-            };
-            known.insert(uuid, runtime);
-        }
-        self.runtimes = known;
     }
 
     fn apply(&mut self, plan: Plan) {
@@ -214,7 +200,7 @@ impl Supervisor {
     }
 
     fn start(&mut self, pair: Pair) {
-        let Some(runtime) = self.runtimes.get(&pair.subscription) else {
+        let Some(runtime) = self.directory.get(&pair.subscription) else {
             return;
         };
         let predecessors = self
@@ -235,7 +221,7 @@ impl Supervisor {
         let id = pair.id.clone();
         let task = PairTask {
             context: self.context.clone(),
-            runtime: runtime.clone(),
+            runtime,
             pair,
             orders: ordered,
             stop: running.stop.clone(),

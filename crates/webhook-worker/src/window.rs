@@ -34,6 +34,14 @@ impl Limit {
         }
     }
 
+    fn clamped(self, max: usize) -> Self {
+        let max = max.max(1);
+        Self {
+            current: self.current.min(max),
+            max,
+        }
+    }
+
     pub(crate) fn halved(self) -> Self {
         Self {
             current: (self.current / 2).max(1),
@@ -83,14 +91,33 @@ impl Window {
     }
 
     fn try_acquire(&self, wanted: usize) -> Vec<WindowPermit> {
+        self.take(|free| free.min(wanted))
+    }
+
+    /// At most half of what is free, rounded up, without waiting: what is sent again leaves room
+    /// for what arrives.
+    pub(crate) fn try_acquire_half(&self, wanted: usize) -> Vec<WindowPermit> {
+        self.take(|free| free.div_ceil(2).min(wanted))
+    }
+
+    fn take(&self, share: impl Fn(usize) -> usize) -> Vec<WindowPermit> {
         let mut inner = self.lock();
-        let free = inner
-            .limit
-            .current
-            .saturating_sub(inner.in_hand)
-            .min(wanted);
-        inner.in_hand += free;
-        (0..free).map(|_| WindowPermit(self.clone())).collect()
+        let taken = share(inner.limit.current.saturating_sub(inner.in_hand));
+        inner.in_hand += taken;
+        (0..taken).map(|_| WindowPermit(self.clone())).collect()
+    }
+
+    /// Begins anew at one: a receiver that just recovered is not flooded.
+    pub(crate) fn restart(&self) {
+        self.lock().limit.current = 1;
+    }
+
+    /// Takes a new upper bound from a changed subscription.
+    pub(crate) fn set_max(&self, max: usize) {
+        let mut inner = self.lock();
+        inner.limit = inner.limit.clamped(max);
+        drop(inner);
+        self.freed.notify_waiters();
     }
 
     /// Notes a success or a failure of the endpoint.

@@ -1,12 +1,18 @@
 //! What a create and a PATCH may say.
 
+mod settings;
+
+use std::collections::BTreeMap;
+
 use utoipa::ToSchema;
 use webhook_delivery::EgressPolicy;
 use webhook_model::{
-    EndpointUrl, Secret, SimpleEvent, SubscriptionName, TopicPattern, merge_patterns,
+    EndpointUrl, Secret, Settings, SimpleEvent, SubscriptionName, TopicPattern, merge_patterns,
 };
 use webhook_store::{NewSubscription, SubscriptionPatch};
 
+pub(super) use self::settings::REDACTED;
+use self::settings::SettingsPatch;
 use crate::{fields::Fields, problem::Problem};
 
 /// A subscription to be created.
@@ -39,6 +45,29 @@ pub(crate) struct CreateBody {
     /// Whether it gets events at once.
     #[schema(default = true)]
     enabled: Option<bool>,
+    /// Most deliveries that are worked on at the same time.
+    #[schema(default = 64, minimum = 1, maximum = 1024)]
+    max_in_flight: Option<u32>,
+    /// Most attempts a second; 0 is unlimited.
+    #[schema(default = 0, maximum = 10000)]
+    rate_per_second: Option<u32>,
+    /// How many attempts may go at once after a quiet time; 0 is one second's worth.
+    #[schema(default = 0, maximum = 10000)]
+    burst: Option<u32>,
+    /// Whether events go out one by one in the order they were published.
+    #[schema(default = false)]
+    ordered: Option<bool>,
+    /// Time-out of one attempt.
+    #[schema(default = 10, minimum = 1, maximum = 60)]
+    timeout_seconds: Option<u32>,
+    /// Seconds after which a failed delivery is tried again, each from the time before; at most 30
+    /// days in all. An empty list makes it a dead letter at once.
+    #[schema(max_items = 64, default = json!([30, 120, 600, 1800, 3600, 10800, 21600, 43200]))]
+    redelivery_schedule: Option<Vec<u32>>,
+    /// Sent along with every delivery. Values are secrets: answers show `***`. Names that frame
+    /// the request or that delivery itself sets are refused.
+    #[schema(example = json!({"authorization": "Bearer of-the-receiver"}))]
+    headers: Option<BTreeMap<String, String>>,
 }
 
 /// What to change. Absent and null fields stay as they are.
@@ -64,6 +93,25 @@ pub(crate) struct PatchBody {
     topic_patterns: Option<Vec<String>>,
     /// Activate or pause.
     enabled: Option<bool>,
+    /// Most deliveries that are worked on at the same time.
+    #[schema(minimum = 1, maximum = 1024)]
+    max_in_flight: Option<u32>,
+    /// Most attempts a second; 0 is unlimited.
+    #[schema(maximum = 10000)]
+    rate_per_second: Option<u32>,
+    /// How many attempts may go at once after a quiet time; 0 is one second's worth.
+    #[schema(maximum = 10000)]
+    burst: Option<u32>,
+    /// Whether events go out one by one in the order they were published.
+    ordered: Option<bool>,
+    /// Time-out of one attempt.
+    #[schema(minimum = 1, maximum = 60)]
+    timeout_seconds: Option<u32>,
+    /// The whole new list.
+    #[schema(max_items = 64)]
+    redelivery_schedule: Option<Vec<u32>>,
+    /// All headers anew. A header that there is keeps its value where `***` is sent.
+    headers: Option<BTreeMap<String, String>>,
 }
 
 /// `AttackerDetail` is `attacker.>`, `DeckyStatus` is `decky.*.state` and `decky.*.traffic`,
@@ -88,6 +136,10 @@ pub(super) fn create(body: &[u8], egress: &EgressPolicy) -> Result<NewSubscripti
     let secret = fields.text("secret", secret);
     let patterns = patterns(&mut fields);
     let enabled = fields.flag("enabled");
+    let settings = SettingsPatch::read(&mut fields).applied(&Settings::default());
+    let settings = settings
+        .map_err(|error| fields.refuse(&error.field, error.detail))
+        .unwrap_or_default();
     fields.finish()?;
     let (Some(name), Some(url)) = (name, url) else {
         unreachable!("finish() refuses what is required and missing");
@@ -101,25 +153,59 @@ pub(super) fn create(body: &[u8], egress: &EgressPolicy) -> Result<NewSubscripti
         url,
         secret: secret.unwrap_or_else(Secret::generate),
         topic_patterns,
+        settings,
         enabled: enabled.unwrap_or(true),
     })
 }
 
+/// A PATCH whose settings still have to meet those that there are.
+#[derive(Debug)]
+pub(super) struct Patch {
+    rest: SubscriptionPatch,
+    settings: SettingsPatch,
+}
+
+impl Patch {
+    /// Whether what it leads to depends on the settings that there are.
+    pub(super) fn has_settings(&self) -> bool {
+        self.settings != SettingsPatch::default()
+    }
+
+    /// What the store has to write, all settings among it.
+    pub(super) fn onto(self, settings: &Settings) -> Result<SubscriptionPatch, Problem> {
+        let all = self.settings.applied(settings);
+        Ok(SubscriptionPatch {
+            settings: Some(all.map_err(|error| Problem::Invalid(vec![error]))?),
+            ..self.rest
+        })
+    }
+
+    /// What the store has to write when there are no settings in it.
+    pub(super) fn without_settings(self) -> SubscriptionPatch {
+        self.rest
+    }
+}
+
 /// Reads the body of a PATCH.
-pub(super) fn patch(body: &[u8], egress: &EgressPolicy) -> Result<SubscriptionPatch, Problem> {
+pub(super) fn patch(body: &[u8], egress: &EgressPolicy) -> Result<Patch, Problem> {
     let mut fields = Fields::read(body)?;
     let patch = SubscriptionPatch {
         name: fields.text("name", SubscriptionName::parse),
         url: fields.text("url", |text| allowed_url(text, egress)),
         secret: fields.text("secret", secret),
         topic_patterns: patterns(&mut fields),
+        settings: None,
         enabled: fields.flag("enabled"),
     };
+    let settings = SettingsPatch::read(&mut fields);
     fields.finish()?;
     if patch.topic_patterns.as_ref().is_some_and(Vec::is_empty) {
         return Err(Problem::PatternsCleared);
     }
-    Ok(patch)
+    Ok(Patch {
+        rest: patch,
+        settings,
+    })
 }
 
 /// The merged list, or none where neither field is there.

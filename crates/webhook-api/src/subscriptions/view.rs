@@ -1,8 +1,12 @@
 //! A subscription as answers show it: contract §2's fields, then this project's own.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_model::{Secret, Subscription, UtcTime};
+
+use super::input::REDACTED;
 
 /// A subscription. It has a secret, which only the answer to its create shows.
 #[derive(Serialize, ToSchema)]
@@ -43,6 +47,27 @@ pub(crate) struct SubscriptionBody {
     /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).
     #[schema(value_type = StateName, example = "active")]
     state: &'static str,
+    /// Most deliveries that are worked on at the same time.
+    #[schema(example = 64)]
+    max_in_flight: u32,
+    /// Most attempts a second; 0 is unlimited.
+    #[schema(example = 0)]
+    rate_per_second: u32,
+    /// How many attempts may go at once after a quiet time; 0 is one second's worth.
+    #[schema(example = 0)]
+    burst: u32,
+    /// Whether events go out one by one in the order they were published.
+    #[schema(example = false)]
+    ordered: bool,
+    /// Time-out of one attempt.
+    #[schema(example = 10)]
+    timeout_seconds: u32,
+    /// Seconds after which a failed delivery is tried again.
+    #[schema(example = json!([30, 120, 600, 1800, 3600, 10800, 21600, 43200]))]
+    redelivery_schedule: Vec<u32>,
+    /// Sent along with every delivery. Each value is shown as `***`.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"authorization": "***"}))]
+    headers: BTreeMap<String, &'static str>,
 }
 
 /// The three states.
@@ -80,6 +105,7 @@ pub(crate) struct PatchedSubscription {
 
 impl SubscriptionBody {
     pub(super) fn new(subscription: &Subscription) -> Self {
+        let settings = &subscription.settings;
         Self {
             uuid: subscription.uuid.clone(),
             name: subscription.name.clone(),
@@ -99,6 +125,15 @@ impl SubscriptionBody {
             updated_at: subscription.updated_at,
             warnings: subscription.warnings(),
             state: subscription.state.as_str(),
+            max_in_flight: settings.max_in_flight(),
+            rate_per_second: settings.rate_per_second(),
+            burst: settings.burst().unwrap_or(0),
+            ordered: settings.ordered(),
+            timeout_seconds: settings.timeout_seconds(),
+            redelivery_schedule: settings.redelivery_schedule().to_vec(),
+            headers: (settings.headers().iter())
+                .map(|header| (header.name().to_owned(), REDACTED))
+                .collect(),
         }
     }
 }

@@ -31,11 +31,18 @@ async fn it_is_served_and_complete() {
             let name = format!("{method} {path}");
             check_operation(&document, operation, &name);
             // Each is really there: a wrong method would be 405, a wrong path another detail.
-            let path = path.replace("{uuid}", "missing");
+            let path = path.replace("{uuid}", "missing").replace("{id}", "missing");
             let reply = server.send(&method.to_uppercase(), &path, None).await;
             assert_ne!(reply.status, 405, "{name}");
             if reply.status == 404 {
-                reply.problem(404, "Webhook not found");
+                let what = path.split('/').nth(3).unwrap();
+                let detail = match what {
+                    "webhooks" => "Webhook not found",
+                    "deliveries" => "Delivery not found",
+                    "replays" => "Replay not found",
+                    other => panic!("404 of {other}"),
+                };
+                reply.problem(404, detail);
             }
         }
     }

@@ -44,7 +44,7 @@ async fn receiver(answer: &'static str) -> (u16, tokio::task::JoinHandle<(String
 async fn subscribe(server: &Server, port: u16, enabled: bool) -> String {
     let body = json!({
         "name": "siem", "url": format!("http://127.0.0.1:{port}/hook"), "secret": SECRET,
-        "topic_patterns": ["attacker.>"], "enabled": enabled,
+        "topic_patterns": ["attacker.>"], "enabled": enabled, "headers": {"X-Key": "of the receiver"},
     });
     let created = server.send("POST", ROUTE, Some(&body)).await;
     assert_eq!(created.status, 201, "{created:?}");
@@ -71,6 +71,7 @@ async fn a_signed_ping_arrives_also_while_paused() {
         "{head}"
     );
     assert!(head.contains("x-decnet-event-topic: test.ping"), "{head}");
+    assert!(head.contains("x-key: of the receiver"), "{head}");
     let event: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(
         (&event["topic"], &event["type"]),

@@ -10,7 +10,7 @@ const ROUTE: &str = "/api/v1/webhooks";
 async fn secrets_are_in_the_answer_to_create_alone() {
     let server = Server::start().await;
     let (given, changed) = ("given-secret-7c1e5f", "changed-secret-9b2d4a");
-    let create = |name: &str, secret| json!({"name": name, "url": "http://127.0.0.1:9/", "secret": secret, "topic_patterns": ["a"]});
+    let create = |name: &str, secret| json!({"name": name, "url": "http://127.0.0.1:9/", "secret": secret, "topic_patterns": ["a"], "headers": {"x-key": "value-of-x-key-4f1d"}});
     let created = server
         .send("POST", ROUTE, Some(&create("a", json!(given))))
         .await
@@ -52,6 +52,7 @@ async fn secrets_are_in_the_answer_to_create_alone() {
     let log = logs::text();
     assert!(log.contains("subscription created"), "the log is captured");
     let jwt = server.admin.rsplit('.').next().unwrap();
+    assert!(!answers.contains("value-of-x-key") && !log.contains("value-of-x-key"));
     for secret in [given, changed, &generated, jwt, crate::server::JWT_KEY] {
         // `a` was taken by nobody after it was renamed, so its create shows the secret again.
         let shown = answers.matches(secret).count();

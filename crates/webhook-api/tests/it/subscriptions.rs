@@ -9,7 +9,7 @@ use crate::server::Server;
 const ROUTE: &str = "/api/v1/webhooks";
 
 /// Contract §2's fields in its order, then this project's own.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 21] = [
     "uuid",
     "name",
     "url",
@@ -24,6 +24,13 @@ const FIELDS: [&str; 14] = [
     "updated_at",
     "warnings",
     "state",
+    "max_in_flight",
+    "rate_per_second",
+    "burst",
+    "ordered",
+    "timeout_seconds",
+    "redelivery_schedule",
+    "headers",
 ];
 
 #[track_caller]

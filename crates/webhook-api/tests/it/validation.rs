@@ -160,7 +160,130 @@ fn wrong_values() -> Vec<(&'static str, Value, String, String)> {
         case(
             "uuid",
             json!("x"),
-            "is no field of this request; known are name, url, secret, simple_events, topic_patterns, enabled",
+            "is no field of this request; known are name, url, secret, simple_events, topic_patterns, enabled, max_in_flight, rate_per_second, burst, ordered, timeout_seconds, redelivery_schedule, headers",
+        ),
+    ]
+}
+
+/// The same of the settings.
+fn wrong_settings() -> Vec<(&'static str, Value, String, String)> {
+    let case = |field: &'static str, value: Value, place: &str, detail: &str| {
+        (field, value, place.to_owned(), detail.to_owned())
+    };
+    let field = |field: &'static str, value: Value, detail: &str| case(field, value, field, detail);
+    let unsettable = |name: &str| {
+        let detail = format!(
+            "header {name:?} may not be set; it is not a valid name, or delivery itself sets it"
+        );
+        case(
+            "headers",
+            json!({name: "v"}),
+            &format!("headers.{name}"),
+            &detail,
+        )
+    };
+    vec![
+        field(
+            "max_in_flight",
+            json!(0),
+            "max_in_flight 0 is not within 1..1024",
+        ),
+        field(
+            "max_in_flight",
+            json!(1025),
+            "max_in_flight 1025 is not within 1..1024",
+        ),
+        field(
+            "max_in_flight",
+            json!("7"),
+            "must be a whole number, not a string",
+        ),
+        field(
+            "max_in_flight",
+            json!(1.5),
+            "must be a whole number from 0 to 4294967295, not 1.5",
+        ),
+        field(
+            "rate_per_second",
+            json!(-1),
+            "must be a whole number from 0 to 4294967295, not -1",
+        ),
+        field(
+            "rate_per_second",
+            json!(10_001),
+            "rate_per_second 10001 is above 10000; 0 means unlimited",
+        ),
+        field("burst", json!(10_001), "burst 10001 is not within 1..10000"),
+        field(
+            "ordered",
+            json!("yes"),
+            "must be true or false, not a string",
+        ),
+        field(
+            "timeout_seconds",
+            json!(61),
+            "timeout_seconds 61 is not within 1..60",
+        ),
+        field(
+            "redelivery_schedule",
+            json!(30),
+            "must be a list of whole numbers, not a number",
+        ),
+        field(
+            "redelivery_schedule",
+            json!([30, 0]),
+            "redelivery_schedule[1] is 0; delays are whole seconds, at least 1",
+        ),
+        case(
+            "redelivery_schedule",
+            json!([30, "2m"]),
+            "redelivery_schedule[1]",
+            "must be a whole number, not a string",
+        ),
+        field(
+            "redelivery_schedule",
+            json!(vec![1; 65]),
+            "redelivery_schedule has 65 delays; at most 64 are taken",
+        ),
+        field(
+            "redelivery_schedule",
+            json!([2_592_000, 1]),
+            "redelivery_schedule lasts 2592001 s in all; at most 30 days (2592000 s) are taken",
+        ),
+        field(
+            "headers",
+            json!(["a: b"]),
+            "must be an object of strings, not a list",
+        ),
+        case(
+            "headers",
+            json!({"x-key": 7}),
+            "headers.x-key",
+            "must be a string, not a number",
+        ),
+        case(
+            "headers",
+            json!({"x-key": null}),
+            "headers.x-key",
+            "must be a string, not null",
+        ),
+        case(
+            "headers",
+            json!({"x-key": "a\r\nb: c"}),
+            "headers.x-key",
+            "the value of header \"x-key\" is empty, longer than 4096 bytes, or not visible ASCII",
+        ),
+        unsettable("Host"),
+        unsettable("connection"),
+        unsettable("X-DECNET-Signature"),
+        unsettable("webhook-id"),
+        unsettable("a b"),
+        unsettable(""),
+        case(
+            "headers",
+            json!({"x-new": "***"}),
+            "headers.x-new",
+            "*** keeps a value, and there is none yet",
         ),
     ]
 }
@@ -169,7 +292,7 @@ fn wrong_values() -> Vec<(&'static str, Value, String, String)> {
 async fn each_wrong_value_has_its_sentence() {
     let server = Server::start().await;
     let path = format!("{ROUTE}/{}", server.create("siem").await);
-    for (field, value, place, detail) in wrong_values() {
+    for (field, value, place, detail) in wrong_values().into_iter().chain(wrong_settings()) {
         let reply = server
             .send("POST", ROUTE, Some(&with(field, value.clone())))
             .await;
@@ -200,13 +323,14 @@ async fn all_wrong_fields_are_in_one_answer() {
     let body = json!({
         "name": "", "url": "http://10.0.0.5/", "secret": "short", "enabled": "no",
         "simple_events": ["Nope"], "topic_patterns": ["ok", "a..b"], "colour": "red", "uuid": "x",
+        "max_in_flight": 0, "burst": "x", "headers": {"host": "a", "x-key": ""},
     });
     let reply = server.send("POST", ROUTE, Some(&body)).await;
     let problem = reply.problem(
         422,
-        "8 fields are wrong: name, url, secret, simple_events[0], topic_patterns[1], enabled, colour, uuid",
+        "12 fields are wrong: name, url, secret, simple_events[0], topic_patterns[1], enabled, max_in_flight, burst, headers.host, headers.x-key, …",
     );
-    assert_eq!(problem["errors"].as_array().unwrap().len(), 8);
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 12);
     server.stop().await;
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Model {
     /// See [`status_code`].
     pub(crate) status: i16,
     pub(crate) attempts: i32,
+    /// Redelivery rounds so far.
+    pub(crate) round: i32,
     pub(crate) status_code: Option<i32>,
     #[sea_orm(column_type = "Text", nullable)]
     pub(crate) error: Option<String>,
@@ -24,7 +26,11 @@ pub(crate) struct Model {
     /// Epoch microseconds, like every time of this table.
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
+    /// Of a retrying row, and only of such.
     pub(crate) next_attempt_at: Option<i64>,
+    /// Who is trying it, and until when.
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) lease_owner: Option<String>,
     #[sea_orm(column_type = "Blob", nullable)]
     pub(crate) body: Option<Vec<u8>>,
 }
@@ -41,4 +47,15 @@ pub(crate) fn status_code(status: DeliveryStatus) -> i16 {
         DeliveryStatus::Dead => 1,
         DeliveryStatus::Delivered => 2,
     }
+}
+
+/// The reverse; none for a number that no version of ours wrote.
+pub(crate) fn status_of(code: i16) -> Option<DeliveryStatus> {
+    [
+        DeliveryStatus::Retrying,
+        DeliveryStatus::Dead,
+        DeliveryStatus::Delivered,
+    ]
+    .into_iter()
+    .find(|status| status_code(*status) == code)
 }

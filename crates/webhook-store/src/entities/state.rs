@@ -8,6 +8,14 @@ pub(crate) struct Model {
     pub(crate) uuid: String,
     /// Counts the subscription's changes.
     pub(crate) epoch: i64,
+    /// When the breaker probes next; with the rest it is about the trip at `failing_since`, and
+    /// about nothing unless the row's `auto_disabled_at` is that moment.
+    pub(crate) probe_at: Option<i64>,
+    pub(crate) trips: i32,
+    pub(crate) failing_since: Option<i64>,
+    /// Who may probe, and until when.
+    pub(crate) lease_until: Option<i64>,
+    pub(crate) lease_owner: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

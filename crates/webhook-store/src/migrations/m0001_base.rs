@@ -1,4 +1,7 @@
-//! Subscriptions (DECNET's table, made here where DECNET has not been), pairs, state, deliveries.
+//! Subscriptions (DECNET's table, made here where DECNET has not been), pairs, state, settings; and
+//! what [`log`] holds.
+
+mod log;
 
 use sea_orm::{
     DbBackend, DbErr,
@@ -9,9 +12,9 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trai
 use crate::{
     backend,
     entities::{
-        delivery::{self, Column as Delivery},
         meta::{self, Column as Meta},
         pair::{self, Column as Pair},
+        settings::WebhookSettings as Settings,
         state::{self, Column as State},
         subscription::WebhookSubscriptions as Subscription,
     },
@@ -22,8 +25,6 @@ const UUID_CHARS: u32 = 36;
 /// Subscriptions are made by DECNET, too, whose column has no length; this is MySQL's default.
 const FOREIGN_UUID_CHARS: u32 = 255;
 const INCARNATION_CHARS: u32 = 64;
-const EVENT_ID_CHARS: u32 = 128;
-const TOPIC_CHARS: u32 = 255;
 
 pub(super) struct Migration;
 
@@ -41,7 +42,7 @@ impl MigrationTrait for Migration {
         manager.create_table(meta_table()).await?;
         manager.create_table(state_table(backend)).await?;
         manager.create_table(pairs_table(backend)).await?;
-        manager.create_table(deliveries_table(backend)).await?;
+        manager.create_table(settings_table(backend)).await?;
         manager
             .create_index(
                 Index::create()
@@ -51,27 +52,7 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
-        manager
-            .create_index(
-                Index::create()
-                    .name("ux_webhook_deliveries_place")
-                    .table(delivery::Entity)
-                    .col(Delivery::PairId)
-                    .col(Delivery::Seq)
-                    .unique()
-                    .to_owned(),
-            )
-            .await?;
-        manager
-            .create_index(
-                Index::create()
-                    .name("ix_webhook_deliveries_seen")
-                    .table(delivery::Entity)
-                    .col(Delivery::Subscription)
-                    .col(Delivery::Seq)
-                    .to_owned(),
-            )
-            .await
+        log::create(manager, backend).await
     }
 }
 
@@ -175,6 +156,11 @@ fn state_table(backend: DbBackend) -> TableCreateStatement {
         .if_not_exists()
         .col(exact(backend, State::Uuid, FOREIGN_UUID_CHARS).primary_key())
         .col(ColumnDef::new(State::Epoch).big_integer().not_null())
+        .col(ColumnDef::new(State::ProbeAt).big_integer().null())
+        .col(ColumnDef::new(State::Trips).integer().not_null())
+        .col(ColumnDef::new(State::FailingSince).big_integer().null())
+        .col(ColumnDef::new(State::LeaseUntil).big_integer().null())
+        .col(ColumnDef::new(State::LeaseOwner).text().null())
         .to_owned()
 }
 
@@ -194,39 +180,26 @@ fn pairs_table(backend: DbBackend) -> TableCreateStatement {
         .to_owned()
 }
 
-fn deliveries_table(backend: DbBackend) -> TableCreateStatement {
-    let mut body = ColumnDef::new(Delivery::Body);
-    backend::bytes_type(backend, &mut body).null();
+fn settings_table(backend: DbBackend) -> TableCreateStatement {
     Table::create()
-        .table(delivery::Entity)
+        .table(Settings::Table)
         .if_not_exists()
+        .col(exact(backend, Settings::Uuid, FOREIGN_UUID_CHARS).primary_key())
+        .col(ColumnDef::new(Settings::MaxInFlight).integer().not_null())
+        .col(ColumnDef::new(Settings::RatePerSecond).integer().not_null())
+        .col(ColumnDef::new(Settings::Burst).integer().null())
+        .col(ColumnDef::new(Settings::Ordered).boolean().not_null())
         .col(
-            ColumnDef::new(Delivery::Id)
-                .big_integer()
-                .not_null()
-                .auto_increment()
-                .primary_key(),
-        )
-        .col(exact(backend, Delivery::PairId, UUID_CHARS))
-        .col(ColumnDef::new(Delivery::Seq).big_integer().not_null())
-        .col(exact(backend, Delivery::Incarnation, INCARNATION_CHARS))
-        .col(exact(backend, Delivery::Subscription, FOREIGN_UUID_CHARS))
-        .col(exact(backend, Delivery::EventId, EVENT_ID_CHARS))
-        .col(exact(backend, Delivery::Topic, TOPIC_CHARS))
-        .col(ColumnDef::new(Delivery::Kind).text().not_null())
-        .col(ColumnDef::new(Delivery::Status).small_integer().not_null())
-        .col(ColumnDef::new(Delivery::Attempts).integer().not_null())
-        .col(ColumnDef::new(Delivery::StatusCode).integer().null())
-        .col(ColumnDef::new(Delivery::Error).text().null())
-        .col(
-            ColumnDef::new(Delivery::DurationMs)
-                .big_integer()
+            ColumnDef::new(Settings::TimeoutSeconds)
+                .integer()
                 .not_null(),
         )
-        .col(ColumnDef::new(Delivery::CreatedAt).big_integer().not_null())
-        .col(ColumnDef::new(Delivery::UpdatedAt).big_integer().not_null())
-        .col(ColumnDef::new(Delivery::NextAttemptAt).big_integer().null())
-        .col(body)
+        .col(
+            ColumnDef::new(Settings::RedeliverySchedule)
+                .text()
+                .not_null(),
+        )
+        .col(ColumnDef::new(Settings::Headers).text().not_null())
         .to_owned()
 }
 

@@ -1,6 +1,6 @@
 //! Decides which pairs end and begin. Pure.
 
-use webhook_model::{Filter, State, Subscription, disjoint};
+use webhook_model::{Filter, State, Subscription, disjoint, joint};
 
 use crate::{Pair, Position};
 
@@ -22,7 +22,12 @@ impl Wish {
         match subscription.state {
             // A tripped one keeps its pairs: its backlog waits on the bus.
             State::Active | State::Tripped { .. } => Self {
-                filters: disjoint(&subscription.topic_patterns),
+                // The order of two consumers is nobody's, so an ordered one has one consumer.
+                filters: if subscription.settings.ordered() {
+                    joint(&subscription.topic_patterns).into_iter().collect()
+                } else {
+                    disjoint(&subscription.topic_patterns)
+                },
                 drain: true,
             },
             State::Paused => Self::default(),

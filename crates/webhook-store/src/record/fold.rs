@@ -24,7 +24,7 @@ impl Fold {
         epochs: &HashMap<String, i64>,
     ) -> BTreeMap<&'a str, Self> {
         let mut folds: BTreeMap<&str, Self> = BTreeMap::new();
-        for record in records.filter(|record| record.counts) {
+        for record in records.filter(|record| record.counts || record.round > 0) {
             let epoch = epochs.get(&record.subscription).copied().unwrap_or(0);
             if record.epoch < epoch {
                 tracing::debug!(
@@ -48,7 +48,7 @@ impl Fold {
             }
             DeliveryStatus::Retrying | DeliveryStatus::Dead => {
                 self.last_failure = Some(record.at);
-                self.failures += 1;
+                self.failures += u32::from(record.counts);
                 self.last_error = record.error.as_deref().map(|e| text(e, MAX_ERROR_CHARS));
             }
         }

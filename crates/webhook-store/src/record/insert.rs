@@ -15,7 +15,7 @@ use crate::{
     entities::delivery::{self, Column},
 };
 
-/// Most rows of one INSERT and most values of one IN list. Of 16 values each they stay far below
+/// Most rows of one INSERT and most values of one IN list. Of 19 values each they stay far below
 /// SQLite's 32,766 bound values.
 pub(super) const MAX_ROWS: usize = 1 << (SHAPES - 1);
 /// How many kinds of statements there are: those with 1, 2, 4 … rows. A handful, so that the cache
@@ -32,7 +32,7 @@ pub(crate) struct Inserts {
 
 impl Inserts {
     /// Inserts what is not there yet; answers how many that was.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         conn: &DatabaseTransaction,
         records: impl Iterator<Item = &DeliveryRecord>,

@@ -1,5 +1,5 @@
 use sea_orm::sea_query::Value;
-use webhook_model::DeliveryStatus;
+use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
     DeliveryRecord, StoreError,
@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Longest error text, in characters; that of DECNET's `last_error`.
-pub(super) const MAX_ERROR_CHARS: usize = 512;
+pub(crate) const MAX_ERROR_CHARS: usize = 512;
 /// Longest topic, in characters; a dead letter may carry one over the limits.
 const MAX_TOPIC_CHARS: usize = 255;
 /// Longest event id, in characters.
@@ -16,7 +16,7 @@ const MAX_EVENT_ID_CHARS: usize = 128;
 const MAX_KIND_CHARS: usize = 1_024;
 
 /// What a row takes from a later outcome.
-pub(super) const OUTCOME: [Column; 8] = [
+pub(super) const OUTCOME: [Column; 11] = [
     Column::Status,
     Column::Attempts,
     Column::StatusCode,
@@ -25,10 +25,13 @@ pub(super) const OUTCOME: [Column; 8] = [
     Column::UpdatedAt,
     Column::NextAttemptAt,
     Column::Body,
+    Column::Round,
+    Column::LeaseUntil,
+    Column::LeaseOwner,
 ];
 
 /// The whole row but its id; [`OUTCOME`] first.
-pub(super) const COLUMNS: [Column; 16] = [
+pub(super) const COLUMNS: [Column; 19] = [
     Column::Status,
     Column::Attempts,
     Column::StatusCode,
@@ -37,6 +40,9 @@ pub(super) const COLUMNS: [Column; 16] = [
     Column::UpdatedAt,
     Column::NextAttemptAt,
     Column::Body,
+    Column::Round,
+    Column::LeaseUntil,
+    Column::LeaseOwner,
     Column::PairId,
     Column::Seq,
     Column::Incarnation,
@@ -48,9 +54,11 @@ pub(super) const COLUMNS: [Column; 16] = [
 ];
 
 /// The values of [`OUTCOME`].
-pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 8] {
+pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 11] {
     let delivered = record.status == DeliveryStatus::Delivered;
     let body = record.body.as_ref().filter(|_| !delivered);
+    let retrying = record.status == DeliveryStatus::Retrying;
+    let next_attempt_at = retrying.then(|| record.next_attempt_at.unwrap_or(record.at));
     let error = record.error.as_deref();
     [
         status_code(record.status).into(),
@@ -61,8 +69,11 @@ pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 8] {
             .unwrap_or(i64::MAX)
             .into(),
         record.at.micros().into(),
-        record.next_attempt_at.map(|at| at.micros()).into(),
+        next_attempt_at.map(UtcTime::micros).into(),
         body.map(|body| body.to_vec()).into(),
+        i32::try_from(record.round).unwrap_or(i32::MAX).into(),
+        Value::BigInt(None),
+        Value::String(None),
     ]
 }
 
@@ -90,7 +101,7 @@ pub(super) fn seq(record: &DeliveryRecord) -> Result<i64, StoreError> {
 }
 
 /// Receivers choose these texts: cut, and without NUL, which PostgreSQL refuses.
-pub(super) fn text(text: &str, max_chars: usize) -> String {
+pub(crate) fn text(text: &str, max_chars: usize) -> String {
     if text.len() <= max_chars && !text.contains('\0') {
         return text.to_owned();
     }

@@ -16,6 +16,8 @@ fn record(seq: u64, status: DeliveryStatus) -> DeliveryRecord {
         kind: String::new(),
         status,
         attempts: 1,
+        round: 0,
+        failed_attempts: Vec::new(),
         status_code: None,
         error: (status != DeliveryStatus::Delivered).then(|| format!("failure {seq}")),
         duration: Duration::ZERO,

@@ -17,6 +17,9 @@ pub(super) fn apply(old: &Subscription, patch: SubscriptionPatch) -> Subscriptio
     if let Some(patterns) = patch.topic_patterns {
         new.topic_patterns = patterns;
     }
+    if let Some(settings) = patch.settings {
+        new.settings = settings;
+    }
     match (patch.enabled, old.state) {
         (Some(true), State::Paused | State::Tripped { .. }) => {
             new.state = State::Active;

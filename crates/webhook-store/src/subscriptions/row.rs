@@ -4,7 +4,7 @@ use sea_orm::{
     DbBackend, QueryResult, TryGetable,
     sea_query::{Expr, InsertStatement, Order, Query, SelectStatement},
 };
-use webhook_model::{EndpointUrl, Secret, State, Subscription, TopicPattern, UtcTime};
+use webhook_model::{EndpointUrl, Secret, Settings, State, Subscription, TopicPattern, UtcTime};
 
 use crate::{BadRow, backend, entities::subscription::WebhookSubscriptions as Column};
 
@@ -122,6 +122,7 @@ pub(super) fn changes(
     changes
 }
 
+/// All but the settings, which have a table of their own.
 pub(super) fn decode(row: &QueryResult) -> Result<Subscription, BadRow> {
     // NULL is possible: SQLite lets a text primary key be so.
     let uuid = column::<String>(row, "uuid").map_err(|reason| BadRow {
@@ -146,6 +147,7 @@ fn fields(row: &QueryResult, uuid: &str) -> Result<Subscription, String> {
         url,
         secret,
         topic_patterns: patterns("topic_patterns", &column::<String>(row, "topic_patterns")?)?,
+        settings: Settings::default(),
         state,
         consecutive_failures: u32::try_from(failures).unwrap_or(0),
         last_success_at: optional_time(row, "last_success_at")?,

@@ -118,6 +118,7 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
         .unwrap();
     let version = store.config_version().await.unwrap();
     let same = SubscriptionPatch {
+        settings: Some(made.settings.clone()),
         name: Some(SubscriptionName::parse("siem").unwrap()),
         url: Some(EndpointUrl::parse("HTTPS://siem.example:443/hook").unwrap()),
         secret: Some(Secret::parse(SECRET).unwrap()),

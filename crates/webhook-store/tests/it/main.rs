@@ -1,12 +1,18 @@
 //! The store against real database files.
 
 mod accounts;
+mod breaker;
 mod crud;
 mod decnet;
 mod files;
+mod log;
 mod pairs;
 mod processes;
 mod record;
+mod redelivery;
+mod replays;
+mod retention;
 mod rising;
 mod secrets;
+mod settings;
 mod support;

@@ -8,7 +8,8 @@ use sea_orm::sqlx::{
 };
 use tempfile::TempDir;
 use webhook_model::{
-    DeliveryStatus, EndpointUrl, Secret, Subscription, SubscriptionName, TopicPattern, UtcTime,
+    DeliveryStatus, EndpointUrl, Secret, Settings, Subscription, SubscriptionName, TopicPattern,
+    UtcTime,
 };
 use webhook_store::{
     DatabaseConfig, DeliveryRecord, NewSubscription, Position, Snapshot, Store, SubscriptionPatch,
@@ -76,6 +77,17 @@ impl Decnet {
             .get(0)
     }
 
+    /// One column of every row, as text.
+    pub(crate) async fn column(&self, sql: &str, name: &str) -> Vec<String> {
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.get(name))
+            .collect()
+    }
+
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_one(&self.pool)
@@ -136,6 +148,7 @@ pub(crate) fn new(name: &str, texts: &[&str]) -> NewSubscription {
         url: EndpointUrl::parse("https://siem.example/hook").unwrap(),
         secret: Secret::parse(SECRET).unwrap(),
         topic_patterns: patterns(texts),
+        settings: Settings::default(),
         enabled: true,
     }
 }
@@ -170,6 +183,8 @@ pub(crate) fn record(
         kind: "observed".into(),
         status,
         attempts: 1,
+        round: 0,
+        failed_attempts: Vec::new(),
         status_code: Some(if status == DeliveryStatus::Delivered {
             200
         } else {
@@ -182,6 +197,23 @@ pub(crate) fn record(
         next_attempt_at: None,
         epoch: 1,
         counts: true,
+    }
+}
+
+/// A delivery that is to be tried again since this moment.
+pub(crate) fn due_at(subscription: &Subscription, seq: u64, micros: i64) -> DeliveryRecord {
+    DeliveryRecord {
+        body: Some(format!("{{\"seq\":{seq}}}").into()),
+        next_attempt_at: Some(UtcTime::from_micros(micros)),
+        ..record(subscription, "p", seq, DeliveryStatus::Retrying)
+    }
+}
+
+/// A dead letter.
+pub(crate) fn dead(subscription: &Subscription, seq: u64) -> DeliveryRecord {
+    DeliveryRecord {
+        body: Some(format!("{{\"seq\":{seq}}}").into()),
+        ..record(subscription, "p", seq, DeliveryStatus::Dead)
     }
 }
 

@@ -1,5 +1,7 @@
-use webhook_model::{EndpointUrl, Filter, Secret, State, Subscription, TopicPattern, UtcTime};
-use webhook_store::{BadRow, SubscriptionView};
+use webhook_model::{
+    EndpointUrl, Filter, Secret, Settings, State, Subscription, TopicPattern, UtcTime,
+};
+use webhook_store::{BadRow, BreakerState, SubscriptionView};
 
 use super::*;
 
@@ -41,8 +43,10 @@ fn snapshot(rows: &[(&str, &[Pair])], ended: &[Pair], bad: &[&str]) -> Snapshot 
             last_error: None,
             created_at: UtcTime::EPOCH,
             updated_at: UtcTime::EPOCH,
+            settings: Settings::default(),
         },
         epoch: 0,
+        breaker: BreakerState::default(),
         pairs: pairs.to_vec(),
     };
     Snapshot {

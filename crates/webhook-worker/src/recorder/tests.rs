@@ -13,7 +13,7 @@ struct Picky {
 }
 
 impl Ledger for Picky {
-    async fn commit(&self, records: &[DeliveryRecord]) -> Result<(), StoreError> {
+    async fn commit(&self, records: &[DeliveryRecord]) -> Result<Vec<FailureCount>, StoreError> {
         {
             let mut away = self.away.lock().unwrap();
             if *away > 0 {
@@ -38,7 +38,7 @@ impl Ledger for Picky {
                     .lock()
                     .unwrap()
                     .extend(records.iter().map(|record| record.seq));
-                Ok(())
+                Ok(Vec::new())
             }
         }
     }
@@ -61,8 +61,10 @@ fn records(count: u64) -> Vec<DeliveryRecord> {
         body: None,
         at: UtcTime::EPOCH,
         next_attempt_at: None,
+        round: 0,
         epoch: 0,
         counts: true,
+        failed_attempts: Vec::new(),
     };
     (1..=count).map(record).collect()
 }
@@ -85,7 +87,8 @@ proptest! {
         let ledger = Picky { refused, away: Mutex::new(away), stored: Mutex::default() };
         let records = records(count);
         let stored = paused_runtime()
-            .block_on(commit(&ledger, &records, &CancellationToken::new()));
+            .block_on(commit(&ledger, &records, &CancellationToken::new()))
+            .stored;
         for (record, stored) in records.iter().zip(&stored) {
             prop_assert_eq!(*stored, !ledger.refused.contains(&record.seq));
         }
@@ -103,9 +106,9 @@ async fn a_cut_ends_the_wait_for_an_absent_database() {
     };
     let cut = CancellationToken::new();
     let (records, cutting) = (records(3), cut.clone());
-    let (stored, ()) = tokio::join!(commit(&ledger, &records, &cut), async move {
+    let (committed, ()) = tokio::join!(commit(&ledger, &records, &cut), async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
         cutting.cancel();
     });
-    assert_eq!(stored, [false; 3]);
+    assert_eq!(committed.stored, [false; 3]);
 }

@@ -13,7 +13,8 @@ const RATE: u32 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_subscription_does_not_notice_its_neighbours() {
-    let mut rig = Rig::started().await;
+    let mut rig = Rig::alone().await;
+    rig.start();
     let mut bad = Vec::new();
     for (name, behaviour) in [
         ("hanging", Behaviour::HangBeforeAnswer),

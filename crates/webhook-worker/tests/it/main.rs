@@ -1,9 +1,13 @@
 //! The worker against a real store, a real journal and receivers on real sockets.
 
+mod breaker;
 mod delivery;
 mod drain;
 mod editing;
 mod isolation;
+mod ordered;
+mod redelivery;
 mod reload;
+mod replay;
 mod restart;
 mod rig;

@@ -4,11 +4,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, Journal, JournalConfig, Publication, Role};
 use webhook_delivery::{DeliveryClient, DeliveryConfig, EgressPolicy};
-use webhook_model::{EndpointUrl, Event, Secret, Subscription, SubscriptionName, TopicPattern};
+use webhook_model::{
+    EndpointUrl, Event, Secret, Settings, Subscription, SubscriptionName, TopicPattern,
+};
 use webhook_store::{DatabaseConfig, NewSubscription, Patched, Position, Store, SubscriptionPatch};
 use webhook_testkit::event;
 use webhook_worker::{DrainReport, WorkerConfig, WorkerDeps, WorkerError, WorkerStatus, run};
@@ -18,7 +23,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const SECRET: &str = "a-secret-of-the-tests";
 
+/// Tests share the machine, but one that measures time has it to itself.
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+enum Share {
+    One(#[expect(dead_code, reason = "held for its drop")] RwLockReadGuard<'static, ()>),
+    All(#[expect(dead_code, reason = "held for its drop")] RwLockWriteGuard<'static, ()>),
+}
+
 pub(crate) struct Rig {
+    _share: Share,
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) dir: TempDir,
@@ -33,8 +47,18 @@ struct Worker {
 
 impl Rig {
     pub(crate) async fn new() -> Self {
+        Self::with(Share::One(MACHINE.read().await)).await
+    }
+
+    /// A rig beside which no other test of this binary runs.
+    pub(crate) async fn alone() -> Self {
+        Self::with(Share::All(MACHINE.write().await)).await
+    }
+
+    async fn with(share: Share) -> Self {
         let dir = webhook_testkit::temp_dir();
         Self {
+            _share: share,
             store: open_store(dir.path().join("decnet.db")).await,
             bus: open_bus(dir.path().join("journal.db")).await,
             dir,
@@ -58,6 +82,7 @@ impl Rig {
             store: self.store.clone(),
             bus: self.bus.clone(),
             delivery: loopback_client(),
+            gaps: None,
         };
         let (shutdown, status) = (CancellationToken::new(), WorkerStatus::default());
         let task = tokio::spawn(run(deps, config, status.clone(), shutdown.clone()));
@@ -105,12 +130,24 @@ impl Rig {
 
     /// As the API does it: the bus position, then the row, then the signal.
     pub(crate) async fn subscribe(&self, name: &str, url: &str, patterns: &[&str]) -> Subscription {
+        self.subscribe_with(name, url, patterns, Settings::default())
+            .await
+    }
+
+    pub(crate) async fn subscribe_with(
+        &self,
+        name: &str,
+        url: &str,
+        patterns: &[&str],
+        settings: Settings,
+    ) -> Subscription {
         let new = NewSubscription {
             name: SubscriptionName::parse(name).unwrap(),
             url: EndpointUrl::parse(url).unwrap(),
             secret: Secret::parse(SECRET).unwrap(),
             topic_patterns: parse(patterns),
             enabled: true,
+            settings,
         };
         let created = self
             .store

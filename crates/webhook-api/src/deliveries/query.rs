@@ -1,0 +1,87 @@
+//! What a list of deliveries may be asked for.
+
+use webhook_model::{DeliveryStatus, TopicPattern, UtcTime};
+use webhook_store::{Cursor, DeliveryFilter};
+
+use crate::{fields::Fields, problem::Problem};
+
+/// Rows of a page when nobody says how many (contract §2).
+const DEFAULT_LIMIT: u64 = 50;
+const MAX_LIMIT: u64 = 500;
+
+/// A page to be read.
+#[derive(Debug)]
+pub(super) struct Query {
+    pub(super) filter: DeliveryFilter,
+    pub(super) cursor: Option<Cursor>,
+    pub(super) limit: u64,
+}
+
+/// Reads a query string.
+pub(super) fn read(query: &str) -> Result<Query, Problem> {
+    let mut fields = Fields::query(query);
+    let filter = DeliveryFilter {
+        subscription: fields.text("subscription", id),
+        status: fields.text("status", str::parse::<DeliveryStatus>),
+        topic: fields.text("topic", TopicPattern::parse),
+        event_id: fields.text("event_id", id),
+        error: None,
+        since: fields.text("since", UtcTime::parse_sql),
+        until: fields.text("until", UtcTime::parse_sql),
+    };
+    let limit = fields.text("limit", limit);
+    let cursor = fields.text("cursor", str::parse::<Cursor>);
+    fields.finish()?;
+    Ok(Query {
+        filter,
+        cursor,
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+    })
+}
+
+/// Any text but what no database can hold.
+pub(crate) fn id(text: &str) -> Result<String, &'static str> {
+    if text.contains('\0') {
+        return Err("contains a NUL character");
+    }
+    Ok(text.to_owned())
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        .ok_or_else(|| format!("must be a whole number from 1 to {MAX_LIMIT}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_and_empty_parameters_do_not_matter() {
+        for text in [
+            "",
+            "&&",
+            "subscription=&status=&topic=&event_id=&since=&until=&limit=&cursor=",
+        ] {
+            let query = read(text).unwrap();
+            assert_eq!(query.filter, DeliveryFilter::default(), "{text}");
+            assert_eq!((query.limit, query.cursor), (50, None));
+        }
+    }
+
+    #[test]
+    fn everything_is_decoded() {
+        let query = read("topic=attacker.%3E&status=dead&since=2026-04-24T12%3A00%3A00%2B02:00&event_id=a%2Bb+c&limit=500&cursor=7-3").unwrap();
+        assert_eq!(query.filter.topic.unwrap().as_str(), "attacker.>");
+        assert_eq!(query.filter.status, Some(DeliveryStatus::Dead));
+        let since = query.filter.since.unwrap().rfc3339();
+        assert_eq!(since, "2026-04-24T10:00:00.000000Z");
+        assert_eq!(query.filter.event_id.as_deref(), Some("a+b c"));
+        assert_eq!(
+            (query.limit, query.cursor.unwrap().to_string()),
+            (500, "7-3".to_owned())
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! `GET /status`: what an operator asks first.
+
+use std::{future::Future, time::Duration};
+
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use tokio::time::timeout;
+use utoipa::ToSchema;
+use webhook_bus::BusStatus;
+use webhook_model::UtcTime;
+use webhook_store::Counts;
+
+use crate::routes::{Answer, Call, json};
+
+/// How long the answer waits for one dependency; one that hangs is as good as away.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the parts fare.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Status)]
+pub(crate) struct StatusBody {
+    bus: BusBody,
+    database: DatabaseBody,
+    /// By state; null when the database cannot be reached.
+    #[schema(required = true)]
+    subscriptions: Option<SubscriptionCounts>,
+    /// Those that have not arrived; null when the database cannot be reached.
+    #[schema(required = true)]
+    deliveries: Option<DeliveryCounts>,
+}
+
+/// The bus.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BusStatus)]
+pub(crate) struct BusBody {
+    /// Whether it answers.
+    #[schema(example = true)]
+    reachable: bool,
+    #[schema(required = true, example = "journal")]
+    kind: Option<&'static str>,
+    /// Sequence number of the newest event; 0 when there was none yet.
+    #[schema(required = true, example = 1042)]
+    head: Option<u64>,
+    /// What it occupies on the disk.
+    #[schema(required = true, example = 1_048_576)]
+    bytes: Option<u64>,
+    /// Why publishing is refused at present.
+    #[schema(required = true, example = json!(null))]
+    refusing: Option<String>,
+}
+
+/// The database.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DatabaseStatus)]
+pub(crate) struct DatabaseBody {
+    /// Whether it answers.
+    #[schema(example = true)]
+    reachable: bool,
+}
+
+/// How many subscriptions there are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SubscriptionCounts {
+    /// Getting events.
+    #[schema(example = 12)]
+    active: u64,
+    /// Switched off by an operator.
+    #[schema(example = 1)]
+    paused: u64,
+    /// Held back by the circuit breaker.
+    #[schema(example = 0)]
+    tripped: u64,
+}
+
+/// How many deliveries have not arrived.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DeliveryCounts {
+    /// To be tried again.
+    #[schema(example = 3)]
+    retrying: u64,
+    /// Dead letters.
+    #[schema(example = 0)]
+    dead: u64,
+    /// When the oldest that is to be tried again had its first outcome.
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = "2026-04-24T12:00:00.000000Z")]
+    oldest_retrying: Option<UtcTime>,
+}
+
+/// Status
+///
+/// Of the bus and the database, each asked for at most five seconds, with what waits.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "status",
+    security(("bearer" = [])),
+    responses(
+        (status = 200, description = "How the parts fare.", body = StatusBody),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn show(call: Call) -> Answer {
+    let body = call
+        .api
+        .work(|api| async move {
+            let (bus, counts) = tokio::join!(
+                within(async {
+                    api.deps.bus.position().await.map_err(|e| e.to_string())?;
+                    Ok(api.deps.bus.status().await)
+                }),
+                within(async { api.deps.store.counts().await.map_err(|e| e.to_string()) }),
+            );
+            Ok(StatusBody::new(bus, counts))
+        })
+        .await?;
+    json(StatusCode::OK, &body)
+}
+
+impl StatusBody {
+    fn new(bus: Result<BusStatus, String>, counts: Result<Counts, String>) -> Self {
+        let bus = bus
+            .map_err(|failure| tracing::warn!(failure, "the bus has no status"))
+            .ok();
+        let counts = counts
+            .map_err(|failure| tracing::warn!(failure, "the database has no status"))
+            .ok();
+        Self {
+            database: DatabaseBody {
+                reachable: counts.is_some(),
+            },
+            subscriptions: counts.map(|counts| SubscriptionCounts {
+                active: counts.active,
+                paused: counts.paused,
+                tripped: counts.tripped,
+            }),
+            deliveries: counts.map(|counts| DeliveryCounts {
+                retrying: counts.retrying,
+                dead: counts.dead,
+                oldest_retrying: counts.oldest_retrying,
+            }),
+            bus: BusBody {
+                reachable: bus.is_some(),
+                kind: bus.as_ref().map(|bus| bus.kind),
+                head: bus.as_ref().map(|bus| bus.head),
+                bytes: bus.as_ref().map(|bus| bus.bytes),
+                refusing: bus.and_then(|bus| bus.refusing),
+            },
+        }
+    }
+}
+
+async fn within<T>(check: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    timeout(CHECK_TIMEOUT, check)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {CHECK_TIMEOUT:?}")))
+}

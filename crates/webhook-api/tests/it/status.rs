@@ -1,0 +1,68 @@
+//! What an operator asks first.
+
+use serde_json::{Value, json};
+use webhook_api::tokens::Role;
+
+use crate::{
+    deliveries,
+    server::{Server, token},
+};
+
+const ROUTE: &str = "/api/v1/status";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_counted() {
+    let server = Server::start().await;
+    let body = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(
+        body["subscriptions"],
+        json!({"active": 0, "paused": 0, "tripped": 0})
+    );
+    let none = json!({"retrying": 0, "dead": 0, "oldest_retrying": null});
+    assert_eq!(body["deliveries"], none);
+
+    deliveries::fill(&server).await;
+    let paused = format!("/api/v1/webhooks/{}", server.create("paused").await);
+    let patch = json!({"enabled": false});
+    server.send("PATCH", &paused, Some(&patch)).await;
+    let reply = server
+        .send_as(&token(Role::Viewer), "GET", ROUTE, None)
+        .await;
+    assert_eq!(reply.status, 200);
+    let body = reply.json();
+    assert_eq!(
+        body["subscriptions"],
+        json!({"active": 1, "paused": 1, "tripped": 0})
+    );
+    let waiting =
+        json!({"retrying": 2, "dead": 2, "oldest_retrying": "2026-04-24T12:00:01.000000Z"});
+    assert_eq!(body["deliveries"], waiting);
+    assert_eq!(body["database"], json!({"reachable": true}));
+    let bus = &body["bus"];
+    assert_eq!(
+        (&bus["reachable"], &bus["kind"]),
+        (&json!(true), &json!("journal"))
+    );
+    assert_eq!((&bus["head"], &bus["refusing"]), (&json!(3), &Value::Null));
+    assert!(bus["bytes"].as_u64().unwrap() > 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_refuses_says_why() {
+    let server = Server::start_refusing().await;
+    let body = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(body["bus"]["reachable"], true);
+    assert!(body["bus"]["refusing"].is_string(), "{body}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishers_only_publish() {
+    let server = Server::start().await;
+    let reply = server
+        .send_as(&token(Role::Publisher), "GET", ROUTE, None)
+        .await;
+    reply.problem(403, "Insufficient permissions");
+    server.stop().await;
+}

@@ -1,0 +1,186 @@
+//! Reading the delivery log, page by page, and having a delivery tried again.
+//!
+//! A page never counts, sorts or skips: it walks an index backwards from a cursor. The filters that
+//! the index does not know are applied to what it yields, and a page gives up after a bounded
+//! number of rows, so a rare match costs the reader more pages, never the database a long query.
+
+mod cursor;
+mod filter;
+mod row;
+
+use sea_orm::{
+    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, Order},
+};
+use webhook_model::{DeliveryStatus, UtcTime};
+
+use crate::{
+    AttemptRecord, Store, StoreError,
+    entities::{
+        attempt,
+        delivery::{self, Column, status_code},
+    },
+    redelivery, subscriptions,
+};
+
+pub use cursor::{Cursor, CursorError};
+pub use filter::DeliveryFilter;
+pub use row::{DeliveryDetail, DeliveryRow, Page, RetryOutcome};
+
+/// Most rows that one page looks at: some 50 ms.
+const MAX_SCANNED: usize = 10_000;
+/// Rows of one query, where not all of them may match.
+const CHUNK: u64 = 500;
+/// Most rows of one page.
+const MAX_LIMIT: u64 = 500;
+
+impl Store {
+    /// One page of the log, latest first. A page may be short, even empty, and still have a
+    /// `next`: then what was looked at did not match, and more is left.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        cursor: Option<&Cursor>,
+        limit: u64,
+    ) -> Result<Page<DeliveryRow>, StoreError> {
+        let limit = limit.clamp(1, MAX_LIMIT);
+        let mut at = cursor.copied();
+        let mut items = Vec::new();
+        let mut scanned = 0;
+        loop {
+            let size = if filter.is_indexed() {
+                limit + 1
+            } else {
+                CHUNK
+            };
+            let rows = self.scan(filter, at, Order::Desc, size).await?;
+            let last = (rows.len() as u64) < size;
+            for row in rows {
+                if items.len() as u64 == limit {
+                    return Ok(Page { items, next: at });
+                }
+                at = Some(row.cursor());
+                scanned += 1;
+                if filter.matches(&row) {
+                    items.push(row);
+                }
+            }
+            if last {
+                return Ok(Page { items, next: None });
+            }
+            if scanned >= MAX_SCANNED {
+                return Ok(Page { items, next: at });
+            }
+        }
+    }
+
+    /// One delivery with everything that is kept of it.
+    pub async fn delivery(&self, id: i64) -> Result<Option<DeliveryDetail>, StoreError> {
+        let txn = self.begin_read().await?;
+        let Some(found) = delivery::Entity::find_by_id(id).one(&txn).await? else {
+            return Ok(None);
+        };
+        let attempts = attempt::Entity::find()
+            .filter(attempt::Column::DeliveryId.eq(id))
+            .order_by_asc(attempt::Column::Id)
+            .all(&txn)
+            .await?;
+        let body = found.body.clone().map(Into::into);
+        Ok(Some(DeliveryDetail {
+            row: DeliveryRow::decode(found)?,
+            attempts: attempts.into_iter().map(AttemptRecord::from).collect(),
+            body,
+        }))
+    }
+
+    /// Makes a dead letter, or a delivery that waits, due now. Its rounds begin anew.
+    pub async fn retry(&self, id: i64) -> Result<RetryOutcome, StoreError> {
+        let txn = self.begin_write().await?;
+        let Some(found) = delivery::Entity::find_by_id(id)
+            .lock_exclusive()
+            .one(txn.conn())
+            .await?
+        else {
+            return Ok(RetryOutcome::NotFound);
+        };
+        if found.status == status_code(DeliveryStatus::Delivered) {
+            return Ok(RetryOutcome::AlreadyDelivered);
+        }
+        if !redelivery::is_sendable(found.body.is_some(), found.error.as_deref()) {
+            return Ok(RetryOutcome::Unavailable);
+        }
+        match subscriptions::find(txn.conn(), &found.subscription).await {
+            Ok(None) => return Ok(RetryOutcome::SubscriptionGone),
+            Ok(Some(_)) | Err(StoreError::BadRow { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        redelivery::requeue(&txn, &[id]).await?;
+        txn.commit().await?;
+        Ok(RetryOutcome::Queued)
+    }
+
+    /// The rows beyond a cursor along the index that fits the filter best; of the filter, only what
+    /// that index knows is applied.
+    pub(crate) async fn scan(
+        &self,
+        filter: &DeliveryFilter,
+        after: Option<Cursor>,
+        order: Order,
+        size: u64,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let mut rows = Vec::new();
+        for lead in filter.leads() {
+            let select = bounded(lead.apply(delivery::Entity::find()), filter, after, &order);
+            rows.extend(row::load(self.db(), select, order.clone(), size).await?);
+        }
+        rows.sort_by_key(DeliveryRow::cursor);
+        if order == Order::Desc {
+            rows.reverse();
+        }
+        rows.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+        Ok(rows)
+    }
+}
+
+/// Adds the time range and the cursor: a range on the index's `created_at`, then the ties.
+fn bounded(
+    mut select: Select<delivery::Entity>,
+    filter: &DeliveryFilter,
+    after: Option<Cursor>,
+    order: &Order,
+) -> Select<delivery::Entity> {
+    if let Some(since) = filter.since {
+        select = select.filter(Column::CreatedAt.gte(since.micros()));
+    }
+    if let Some(until) = filter.until {
+        select = select.filter(Column::CreatedAt.lt(until.micros()));
+    }
+    let Some(Cursor { at, id }) = after else {
+        return select;
+    };
+    let at = at.micros();
+    let (edge, beyond): (Expr, Expr) = if *order == Order::Desc {
+        (
+            Column::CreatedAt.lte(at),
+            Column::CreatedAt.lt(at).or(Column::Id.lt(id)),
+        )
+    } else {
+        (
+            Column::CreatedAt.gte(at),
+            Column::CreatedAt.gt(at).or(Column::Id.gt(id)),
+        )
+    };
+    select.filter(edge).filter(beyond)
+}
+
+impl From<attempt::Model> for AttemptRecord {
+    fn from(row: attempt::Model) -> Self {
+        Self {
+            at: UtcTime::from_micros(row.at),
+            status_code: row.status_code.and_then(|code| u16::try_from(code).ok()),
+            duration: row::millis(row.duration_ms),
+            error: row.error,
+            answer: row.answer.into(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Replay jobs: dead letters, and delivered events.
+
+use std::time::Duration;
+
+use webhook_model::{
+    DeliveryStatus::{Dead, Delivered},
+    Subscription, TopicPattern, UtcTime,
+};
+use webhook_store::{DeliveryRecord, NewReplay, ReplayState, ReplayStep, Store};
+
+use crate::support::*;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn all(made: &Subscription) -> NewReplay {
+    NewReplay {
+        subscription: made.uuid.clone(),
+        status: Dead,
+        topic: None,
+        error: None,
+        since: None,
+        until: None,
+    }
+}
+
+async fn retrying(store: &Store) -> u64 {
+    store.counts().await.unwrap().retrying
+}
+
+#[tokio::test]
+async fn dead_letters_are_queued_by_filter_and_bounded() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let batch: Vec<_> = (1..=1_300)
+        .map(|seq| DeliveryRecord {
+            topic: if seq % 100 == 0 {
+                "system.x"
+            } else {
+                "attacker.x"
+            }
+            .into(),
+            body: (seq != 1).then(|| "{}".into()),
+            ..dead(&made, seq)
+        })
+        .collect();
+    for chunk in batch.chunks(500) {
+        store.record(chunk).await.unwrap();
+    }
+    let new = NewReplay {
+        topic: Some(TopicPattern::parse("attacker.>").unwrap()),
+        error: Some("503".into()),
+        ..all(&made)
+    };
+    assert_eq!(store.count_replay(&new).await.unwrap(), 1_287);
+    let job = store.create_replay(new).await.unwrap().unwrap();
+    assert_eq!((job.matched, job.state), (1_287, ReplayState::Running));
+    // What dies later is not part of it.
+    store
+        .record(&[DeliveryRecord {
+            at: UtcTime::now(),
+            ..dead(&made, 2_000)
+        }])
+        .await
+        .unwrap();
+
+    let step = async || store.advance_dead_letters(&job.id, "one").await.unwrap();
+    assert_eq!(step().await, ReplayStep::Lost, "not leased");
+    let claimed = store.claim_replay("one", LEASE).await.unwrap().unwrap();
+    assert_eq!(claimed.id, job.id);
+    assert_eq!(store.claim_replay("two", LEASE).await.unwrap(), None);
+    while step().await == ReplayStep::Moved {}
+    assert_eq!(step().await, ReplayStep::Full);
+    assert_eq!(retrying(&store).await, 1_000);
+    let half = store.replay(&job.id).await.unwrap().unwrap();
+    assert_eq!((half.replayed, half.unavailable), (1_000, 1));
+
+    // After a restart somebody else goes on once there is room.
+    store.release_all_leases().await.unwrap();
+    database
+        .decnet()
+        .await
+        .run("UPDATE webhook_deliveries SET status = 2, next_attempt_at = NULL WHERE status = 0")
+        .await;
+    store.claim_replay("two", LEASE).await.unwrap().unwrap();
+    assert_eq!(step().await, ReplayStep::Lost);
+    while store.advance_dead_letters(&job.id, "two").await.unwrap() == ReplayStep::Moved {}
+    let done = store.replay(&job.id).await.unwrap().unwrap();
+    assert_eq!(done.state, ReplayState::Done);
+    assert_eq!((done.replayed, done.unavailable), (1_286, 1));
+    assert_eq!(retrying(&store).await, 286);
+    assert_eq!(store.claim_replay("two", LEASE).await.unwrap(), None);
+    assert_eq!(store.replay("nonsense").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn delivered_events_come_as_rows_of_their_own() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let batch: Vec<_> = (1..=5)
+        .map(|seq| record(&made, "p", seq, Delivered))
+        .collect();
+    store.record(&batch).await.unwrap();
+    let new = NewReplay {
+        status: Delivered,
+        ..all(&made)
+    };
+    store.create_replay(new).await.unwrap().unwrap();
+    let mut found = Vec::new();
+    loop {
+        let job = store.claim_replay("one", LEASE).await.unwrap().unwrap();
+        let candidates = store.replay_candidates(&job.id, 2).await.unwrap();
+        let records: Vec<_> = candidates
+            .iter()
+            .filter(|c| c.matches && c.seq != 3)
+            .map(|c| DeliveryRecord {
+                pair_id: job.id.clone(),
+                attempts: 0,
+                ..due_at(&made, c.seq, 100)
+            })
+            .collect();
+        let missing = (candidates.len() - records.len()) as u64;
+        let upto = candidates.last().map(|c| c.cursor);
+        found.extend(candidates.iter().map(|c| c.seq));
+        let step = store
+            .advance_replay(&job, "one", upto, &records, missing)
+            .await
+            .unwrap();
+        if step == ReplayStep::Done {
+            break;
+        }
+        assert_eq!(step, ReplayStep::Moved);
+        // The answer got lost and it is asked again: the cursor is elsewhere by now.
+        let again = store
+            .advance_replay(&job, "one", upto, &records, missing)
+            .await
+            .unwrap();
+        assert_eq!(again, ReplayStep::Lost);
+    }
+    assert_eq!(found, [1, 2, 3, 4, 5]);
+    assert_eq!(retrying(&store).await, 4);
+    let id = database
+        .decnet()
+        .await
+        .text("SELECT id FROM webhook_replays")
+        .await
+        .unwrap();
+    let done = store.replay(&id).await.unwrap().unwrap();
+    assert_eq!((done.matched, done.replayed, done.unavailable), (5, 4, 1));
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_go_on_says_why() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let nobody = NewReplay {
+        subscription: "nobody".into(),
+        ..all(&made)
+    };
+    assert_eq!(store.create_replay(nobody).await.unwrap(), None);
+    let job = store.create_replay(all(&made)).await.unwrap().unwrap();
+    assert!(!store.fail_replay(&job, "one", "x").await.unwrap());
+    let job = store.claim_replay("one", LEASE).await.unwrap().unwrap();
+    assert!(
+        store
+            .fail_replay(&job, "one", "the bus is gone")
+            .await
+            .unwrap()
+    );
+    let failed = store.replay(&job.id).await.unwrap().unwrap();
+    assert_eq!(failed.state, ReplayState::Failed);
+    assert_eq!(failed.reason.as_deref(), Some("the bus is gone"));
+}

@@ -1,0 +1,89 @@
+//! The sweep, and the gaps.
+
+use std::time::Duration;
+
+use webhook_model::{DeliveryStatus::Delivered, UtcTime};
+use webhook_store::{AttemptRecord, DeliveryRecord, Gap};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn the_sweep_takes_what_is_old_in_batches() {
+    let database = Database::new();
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let time = |seconds: i64| UtcTime::from_micros(seconds * 1_000_000);
+    let attempt = AttemptRecord {
+        at: time(1),
+        status_code: None,
+        duration: Duration::ZERO,
+        error: None,
+        answer: "x".into(),
+    };
+    let old = |record: DeliveryRecord, seconds| DeliveryRecord {
+        at: time(seconds),
+        failed_attempts: vec![attempt.clone()],
+        ..record
+    };
+    let mut batch: Vec<_> = (1..=5)
+        .map(|seq| old(record(&made, "p", seq, Delivered), 10))
+        .collect();
+    batch.push(old(record(&made, "p", 6, Delivered), 60));
+    batch.push(old(dead(&made, 7), 10));
+    batch.push(old(dead(&made, 8), 50));
+    batch.push(old(due_at(&made, 9, 10), 1));
+    batch.push(old(due_at(&made, 10, 10), 1));
+    store.record(&batch).await.unwrap();
+    // It was tried for long, and died only lately.
+    let late = DeliveryRecord {
+        attempts: 9,
+        ..old(dead(&made, 10), 90)
+    };
+    store.record(&[late]).await.unwrap();
+
+    let sweep = async |now, batch| {
+        let (delivered, dead) = (Duration::from_secs(7), Duration::from_secs(30));
+        store
+            .sweep(time(now), delivered, dead, batch)
+            .await
+            .unwrap()
+    };
+    assert_eq!(sweep(17, 10).await, 0);
+    assert_eq!(sweep(60, 4).await, 4);
+    assert_eq!(sweep(60, 4).await, 2, "the fifth, and a dead letter");
+    assert_eq!(sweep(60, 4).await, 0);
+    assert_eq!(sweep(100, 10).await, 2);
+    let decnet = database.decnet().await;
+    let left = "SELECT group_concat(seq) FROM (SELECT seq FROM webhook_deliveries ORDER BY seq)";
+    assert_eq!(decnet.text(left).await.as_deref(), Some("9,10"));
+    let attempts = "SELECT count(*) FROM webhook_attempts";
+    assert_eq!(decnet.number(attempts).await, 3);
+    let orphans = "SELECT count(*) FROM webhook_attempts
+        WHERE delivery_id NOT IN (SELECT id FROM webhook_deliveries)";
+    assert_eq!(decnet.number(orphans).await, 0);
+}
+
+#[tokio::test]
+async fn gaps_are_kept_once() {
+    let database = Database::new();
+    let store = database.open().await;
+    let gap = |from_seq| Gap {
+        pair_id: "p".into(),
+        subscription: "s".into(),
+        incarnation: "bus-a".into(),
+        from_seq,
+        to_seq: from_seq + 9,
+        count: 4,
+        at: UtcTime::from_micros(1),
+    };
+    assert!(store.record_gap(&gap(1)).await.unwrap());
+    assert!(!store.record_gap(&gap(1)).await.unwrap());
+    assert!(store.record_gap(&gap(20)).await.unwrap());
+    let found = store.gaps(Some("s"), 10).await.unwrap();
+    assert_eq!(found, [gap(20), gap(1)]);
+    assert_eq!(store.gaps(None, 1).await.unwrap().len(), 1);
+    assert!(store.gaps(Some("t"), 10).await.unwrap().is_empty());
+    let age = Duration::from_secs(1);
+    store.sweep(UtcTime::now(), age, age, 10).await.unwrap();
+    assert!(store.gaps(None, 10).await.unwrap().is_empty());
+}

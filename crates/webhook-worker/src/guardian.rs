@@ -1,0 +1,344 @@
+//! Keeps the breakers: hears what outcomes mean, decides by [`Breaker::step`], writes what was
+//! decided by compare-and-set, and opens or shuts the gates. An operator's word in the tables
+//! always wins; a step that no longer fits them is dropped.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use webhook_bus::Bus;
+use webhook_model::{State, UtcTime, topics};
+use webhook_store::{BreakerPhase, Store, SubscriptionView};
+
+use crate::{
+    breaker::{Action, Breaker, Input, Policy},
+    heartbeat::announce,
+    runtime::Directory,
+    schedule::jitter,
+};
+
+/// Notices that may wait; each comes from a committed outcome, which the windows bound.
+const QUEUE: usize = 4_096;
+
+/// What the guardian is told.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Failed rounds in a row, as committed.
+    Failures {
+        uuid: String,
+        epoch: i64,
+        count: u32,
+    },
+    /// The receiver answered 410.
+    Gone {
+        uuid: String,
+        epoch: i64,
+        error: String,
+    },
+    /// What the probe came to.
+    Probed {
+        uuid: String,
+        epoch: i64,
+        result: Probed,
+    },
+    /// The tables were read.
+    Reloaded(Vec<SubscriptionView>),
+}
+
+/// What a probe came to.
+#[derive(Debug)]
+pub(crate) enum Probed {
+    Succeeded,
+    Failed {
+        gone: bool,
+        error: String,
+    },
+    /// Nothing was sent.
+    Released,
+}
+
+struct Ward {
+    breaker: Breaker,
+    epoch: i64,
+    name: String,
+}
+
+/// The queue's two ends.
+pub(crate) fn channel() -> (mpsc::Sender<Notice>, mpsc::Receiver<Notice>) {
+    mpsc::channel(QUEUE)
+}
+
+/// The task.
+pub(crate) struct Guardian {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) directory: Directory,
+    pub(crate) policy: Policy,
+    pub(crate) reload: std::sync::Arc<Notify>,
+    wards: BTreeMap<String, Ward>,
+}
+
+impl Guardian {
+    pub(crate) fn new(
+        store: Store,
+        bus: Bus,
+        directory: Directory,
+        policy: Policy,
+        reload: std::sync::Arc<Notify>,
+    ) -> Self {
+        Self {
+            store,
+            bus,
+            directory,
+            policy,
+            reload,
+            wards: BTreeMap::new(),
+        }
+    }
+
+    /// Works until `shutdown`, then goes on listening until every sender is gone, so that nobody
+    /// who reports an outcome waits for it.
+    pub(crate) async fn run(
+        mut self,
+        mut notices: mpsc::Receiver<Notice>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let next_probe = self.next_probe();
+            let due = async {
+                match next_probe {
+                    Some(at) => tokio::time::sleep(at.since(UtcTime::now())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                notice = notices.recv() => match notice {
+                    Some(notice) => self.hear(notice).await,
+                    None => return,
+                },
+                () = due, if !shutdown.is_cancelled() => self.tick().await,
+            }
+        }
+    }
+
+    fn next_probe(&self) -> Option<UtcTime> {
+        let due = |ward: &Ward| match ward.breaker {
+            Breaker::Tripped { probe_at, .. } => probe_at,
+            _ => None,
+        };
+        self.wards.values().filter_map(due).min()
+    }
+
+    async fn tick(&mut self) {
+        let uuids: Vec<String> = self.wards.keys().cloned().collect();
+        for uuid in uuids {
+            self.step(&uuid, Input::Tick, String::new()).await;
+        }
+    }
+
+    async fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Reloaded(views) => self.reloaded(&views),
+            Notice::Failures { uuid, epoch, count } => {
+                let reason = format!("{count} failed deliveries in a row");
+                self.step_at(&uuid, epoch, Input::Failures(count), reason)
+                    .await;
+            }
+            Notice::Gone { uuid, epoch, error } => {
+                self.step_at(&uuid, epoch, Input::Gone, error).await;
+            }
+            Notice::Probed {
+                uuid,
+                epoch,
+                result,
+            } => match result {
+                Probed::Succeeded => {
+                    self.step_at(&uuid, epoch, Input::ProbeSucceeded, String::new())
+                        .await;
+                }
+                Probed::Failed { gone, error } => {
+                    self.step_at(&uuid, epoch, Input::ProbeFailed { gone }, error)
+                        .await;
+                }
+                Probed::Released => {
+                    self.step_at(&uuid, epoch, Input::ProbeReleased, String::new())
+                        .await;
+                }
+            },
+        }
+    }
+
+    /// The tables are the truth; only a probe that is on its way is known to nobody else.
+    fn reloaded(&mut self, views: &[SubscriptionView]) {
+        let mut before = std::mem::take(&mut self.wards);
+        for view in views {
+            let uuid = view.subscription.uuid.clone();
+            let breaker = match before.remove(&uuid) {
+                Some(ward) if ward.epoch == view.epoch => ward.breaker,
+                ward => self.read(ward.map(|ward| ward.breaker), view),
+            };
+            if let Some(runtime) = self.directory.get(&uuid) {
+                match breaker {
+                    Breaker::Healthy => runtime.gate.open(),
+                    Breaker::Tripped { .. } | Breaker::Paused => runtime.gate.shut(),
+                    Breaker::Probing { .. } => {}
+                }
+            }
+            let ward = Ward {
+                breaker,
+                epoch: view.epoch,
+                name: view.subscription.name.clone(),
+            };
+            self.wards.insert(uuid, ward);
+        }
+    }
+
+    /// The breaker of a subscription that is new, or was changed by somebody.
+    fn read(&self, before: Option<Breaker>, view: &SubscriptionView) -> Breaker {
+        let input = match view.subscription.state {
+            State::Active => Input::Enabled,
+            State::Paused => Input::Disabled,
+            State::Tripped { at } => return tripped(view, at, &self.policy),
+        };
+        let before = before.unwrap_or(Breaker::Healthy);
+        before.step(input, &self.policy, UtcTime::now(), jitter()).0
+    }
+
+    /// As [`Guardian::step`], unless the subscription changed since what is reported began.
+    async fn step_at(&mut self, uuid: &str, epoch: i64, input: Input, reason: String) {
+        if self.wards.get(uuid).is_some_and(|ward| ward.epoch == epoch) {
+            self.step(uuid, input, reason).await;
+        } else {
+            tracing::debug!(subscription = %uuid, epoch, ?input, "outcome of an older version, not counted");
+        }
+    }
+
+    async fn step(&mut self, uuid: &str, input: Input, reason: String) {
+        let Some(ward) = self.wards.get_mut(uuid) else {
+            return;
+        };
+        let now = UtcTime::now();
+        let (next, action) = ward.breaker.step(input, &self.policy, now, jitter());
+        let (epoch, name) = (ward.epoch, ward.name.clone());
+        let written = match action {
+            Action::Nothing | Action::Probe => Ok(true),
+            Action::Trip { probe_at } => {
+                self.shut(uuid);
+                self.store.trip(uuid, epoch, &reason, probe_at).await
+            }
+            Action::Wait { probe_at } => {
+                self.shut(uuid);
+                self.store
+                    .probe_failed(uuid, epoch, &reason, probe_at)
+                    .await
+            }
+            Action::Recover => self.store.recover(uuid, epoch).await,
+        };
+        match written {
+            Ok(true) => {
+                if let Some(ward) = self.wards.get_mut(uuid) {
+                    ward.breaker = next;
+                }
+                let failures = match input {
+                    Input::Failures(count) => Some(count),
+                    _ => None,
+                };
+                self.act(uuid, &name, action, &reason, failures).await;
+            }
+            // Somebody changed the row meanwhile; the reload that follows brings what holds now.
+            Ok(false) => self.reload.notify_one(),
+            Err(error) => {
+                tracing::warn!(%error, subscription = %uuid, ?action, "cannot write what the breaker decided");
+                self.unwritten(uuid, action, next, now);
+            }
+        }
+    }
+
+    /// Without its row the breaker goes on with what is safe: a trip waits for the next failure, a
+    /// recovery for the next probe.
+    fn unwritten(&mut self, uuid: &str, action: Action, next: Breaker, now: UtcTime) {
+        let Some(ward) = self.wards.get_mut(uuid) else {
+            return;
+        };
+        match action {
+            Action::Trip { .. } => {
+                if let Some(runtime) = self.directory.get(uuid) {
+                    runtime.gate.open();
+                }
+            }
+            Action::Recover => {
+                let failed = Input::ProbeFailed { gone: false };
+                ward.breaker = ward.breaker.step(failed, &self.policy, now, jitter()).0;
+            }
+            Action::Wait { .. } | Action::Nothing | Action::Probe => ward.breaker = next,
+        }
+    }
+
+    async fn act(
+        &self,
+        uuid: &str,
+        name: &str,
+        action: Action,
+        reason: &str,
+        failures: Option<u32>,
+    ) {
+        let Some(runtime) = self.directory.get(uuid) else {
+            return;
+        };
+        match action {
+            Action::Nothing => {}
+            Action::Probe => runtime.gate.offer_probe(),
+            Action::Wait { probe_at: Some(_) } => {}
+            Action::Wait { probe_at: None } => {
+                tracing::warn!(subscription = %uuid, name, reason, "given up: it is left to the operator to switch it on again");
+            }
+            Action::Trip { probe_at } => {
+                tracing::warn!(subscription = %uuid, name, reason, "tripped: switched off until a probe succeeds");
+                let said = json!({
+                    "subscription": uuid,
+                    "name": name,
+                    "reason": reason,
+                    "consecutive_failures": failures,
+                    "probe_at": probe_at,
+                });
+                self.say(topics::TRIPPED, "tripped", &said).await;
+                self.reload.notify_one();
+            }
+            Action::Recover => {
+                tracing::info!(subscription = %uuid, name, "recovered: its backlog follows");
+                runtime.window.restart();
+                runtime.gate.open();
+                let reason = "a probe succeeded";
+                let said = json!({"subscription": uuid, "name": name, "reason": reason});
+                self.say(topics::RECOVERED, "recovered", &said).await;
+                self.reload.notify_one();
+            }
+        }
+    }
+
+    fn shut(&self, uuid: &str) {
+        if let Some(runtime) = self.directory.get(uuid) {
+            runtime.gate.shut();
+        }
+    }
+
+    async fn say(&self, topic: &str, kind: &str, payload: &Value) {
+        if let Err(error) = announce(&self.bus, topic, kind, payload).await {
+            tracing::warn!(%error, topic, "cannot announce what the breaker did");
+        }
+    }
+}
+
+/// A tripped breaker as a restarted worker finds it. A row that DECNET tripped itself has no phase
+/// of ours; it gets a probe like any other.
+fn tripped(view: &SubscriptionView, at: UtcTime, policy: &Policy) -> Breaker {
+    Breaker::Tripped {
+        probe_at: match view.breaker.phase {
+            BreakerPhase::Tripped | BreakerPhase::Probing => view.breaker.probe_at,
+            BreakerPhase::Healthy => Some(at + policy.after(0, 1.0)),
+        },
+        failed_probes: view.breaker.trips,
+        since: view.breaker.failing_since.unwrap_or(at),
+    }
+}

@@ -1,0 +1,122 @@
+//! Keeps the tables within bounds: the log forgets by age, and what the bus's retention took
+//! before a pair had delivered it is written down and said.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Bus, Gap};
+use webhook_model::{UtcTime, topics};
+use webhook_store::{Store, StoreError};
+
+use crate::{heartbeat::announce, pair::consumer_name};
+
+/// Time between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Rows of one batch: the writers in between wait for milliseconds only.
+const SWEEP_BATCH: u64 = 500;
+
+/// How long the log remembers, by status.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ages {
+    pub(crate) delivered: Duration,
+    pub(crate) dead: Duration,
+}
+
+/// Sweeps at every interval until `stop`.
+pub(crate) async fn sweep(store: Store, ages: Ages, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = sweep_all(&store, ages, &stop).await {
+            tracing::warn!(%error, "cannot sweep the delivery log; trying again in a minute");
+        }
+    }
+}
+
+async fn sweep_all(store: &Store, ages: Ages, stop: &CancellationToken) -> Result<(), StoreError> {
+    let now = UtcTime::now();
+    while !stop.is_cancelled() {
+        let swept = store
+            .sweep(now, ages.delivered, ages.dead, SWEEP_BATCH)
+            .await?;
+        if swept < SWEEP_BATCH {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes gaps down and announces them until the bus reports no more, or `stop`.
+pub(crate) async fn gaps(
+    store: Store,
+    bus: Bus,
+    incarnation: String,
+    mut reports: mpsc::Receiver<Gap>,
+    stop: CancellationToken,
+) {
+    loop {
+        let gap = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            gap = reports.recv() => match gap {
+                Some(gap) => gap,
+                None => return,
+            },
+        };
+        if let Err(error) = gap_found(&store, &bus, &incarnation, &gap).await {
+            tracing::error!(%error, consumer = %gap.consumer, from = gap.from, to = gap.to, count = gap.count, "cannot write down what retention took");
+        }
+    }
+}
+
+async fn gap_found(
+    store: &Store,
+    bus: &Bus,
+    incarnation: &str,
+    gap: &Gap,
+) -> Result<(), StoreError> {
+    let snapshot = store.snapshot().await?;
+    let mut pairs = snapshot
+        .subscriptions
+        .iter()
+        .flat_map(|view| &view.pairs)
+        .chain(&snapshot.ended);
+    let named = |id: &str| consumer_name(store.deployment_id(), id) == gap.consumer;
+    let Some(pair) = pairs.find(|pair| named(&pair.id)) else {
+        return Ok(());
+    };
+    let row = webhook_store::Gap {
+        pair_id: pair.id.clone(),
+        subscription: pair.subscription.clone(),
+        incarnation: incarnation.to_owned(),
+        from_seq: gap.from,
+        to_seq: gap.to,
+        count: gap.count,
+        at: UtcTime::now(),
+    };
+    if !store.record_gap(&row).await? {
+        return Ok(());
+    }
+    let name = snapshot
+        .subscriptions
+        .iter()
+        .find(|view| view.subscription.uuid == pair.subscription)
+        .map(|view| view.subscription.name.as_str());
+    let payload = json!({
+        "subscription": pair.subscription,
+        "name": name,
+        "reason": "expired",
+        "count": gap.count,
+    });
+    if let Err(error) = announce(bus, topics::DEAD, "dead", &payload).await {
+        tracing::warn!(%error, "cannot announce a gap");
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Sends again what is due: rows that a round did not get through, and those that an operator
+//! wants again. Rows are claimed under a lease, per subscription, and never more than half of what
+//! its window has free, so that yesterday's failures do not crowd out today's events.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use webhook_delivery::RetryPolicy;
+use webhook_model::UtcTime;
+use webhook_store::{Claimed, Store, StoreError};
+
+use crate::{
+    gate::Pass,
+    guardian::{Notice, Probed},
+    pause::Pauses,
+    recorder::Release,
+    runtime::{Directory, Runtime},
+    send::{Dispatch, Finished, Job},
+    window::WindowPermit,
+};
+
+/// Time between two looks for due rows; the shortest delay of the schedule is 1 s.
+const TICK: Duration = Duration::from_millis(500);
+/// A claim's lease: a round takes 48 s at most by default, its slots some more. A dead worker's
+/// rows are due again after it.
+const LEASE: Duration = Duration::from_secs(300);
+/// Most rows claimed for one subscription at once.
+const CLAIM: usize = 64;
+/// How long a probe is offered to the bus's own messages before a row may take it.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest pause between looks while the database is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Redelivery {
+    pub(crate) store: Store,
+    pub(crate) directory: Directory,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) guardian: tokio::sync::mpsc::Sender<Notice>,
+    /// This worker's name on its leases.
+    pub(crate) owner: String,
+}
+
+impl Redelivery {
+    /// Works until `stop`, and returns when its last delivery has ended.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let deliveries = TaskTracker::new();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pauses = Pauses::new(LONGEST_PAUSE);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            match this.look(&deliveries, &stop).await {
+                Ok(()) => pauses.reset(),
+                Err(error) => {
+                    if pauses.is_first() {
+                        tracing::warn!(%error, "cannot look for due redeliveries; trying again");
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = tokio::time::sleep(pauses.next_pause()) => {}
+                    }
+                }
+            }
+        }
+        deliveries.close();
+        deliveries.wait().await;
+    }
+
+    async fn look(
+        self: &Arc<Self>,
+        deliveries: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        for due in self.store.due(UtcTime::now()).await? {
+            let Some(runtime) = self.directory.get(&due.subscription) else {
+                continue;
+            };
+            if !runtime.gate.is_open() {
+                continue;
+            }
+            let wanted = CLAIM.min(usize::try_from(due.due).unwrap_or(CLAIM));
+            let mut permits = runtime.window.try_acquire_half(wanted);
+            if permits.is_empty() {
+                continue;
+            }
+            let rows = self
+                .store
+                .claim(&due.subscription, permits.len() as u64, &self.owner, LEASE)
+                .await?;
+            for (row, permit) in rows.into_iter().zip(permits.drain(..)) {
+                let (this, runtime, stop) = (self.clone(), runtime.clone(), stop.clone());
+                deliveries.spawn(async move { this.send(row, runtime, stop, permit).await });
+            }
+        }
+        for runtime in self.directory.offering_probes(PROBE_PATIENCE) {
+            let (this, stop) = (self.clone(), stop.clone());
+            deliveries.spawn(async move { this.probe(runtime, stop).await });
+        }
+        Ok(())
+    }
+
+    async fn send(
+        &self,
+        row: Claimed,
+        runtime: Arc<Runtime>,
+        stop: CancellationToken,
+        permit: WindowPermit,
+    ) {
+        let finished = match Job::from_row(&row) {
+            Some(job) => {
+                let policy = RetryPolicy::default();
+                let finished = self.dispatch.round(&job, &runtime, &stop, &policy).await;
+                finished.map(|finished| (job, finished))
+            }
+            None => None,
+        };
+        match finished {
+            Some((job, finished)) => {
+                self.dispatch
+                    .record(&job, &runtime, finished, Release::Row, Some(permit), None)
+                    .await;
+            }
+            None => self.release(&row).await,
+        }
+    }
+
+    /// One attempt with the earliest row; the breaker learns what it came to. There may be none:
+    /// then the next arrival probes.
+    async fn probe(&self, runtime: Arc<Runtime>, stop: CancellationToken) {
+        if runtime.gate.try_enter(PROBE_PATIENCE) != Some(Pass::Probe) {
+            return;
+        }
+        let epoch = runtime.current().epoch;
+        let uuid = runtime.uuid.clone();
+        let row = match self.store.claim_earliest(&uuid, &self.owner, LEASE).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return runtime.gate.offer_probe(),
+            Err(error) => {
+                tracing::warn!(%error, subscription = %uuid, "cannot claim a row to probe with");
+                return runtime.gate.offer_probe();
+            }
+        };
+        let played = match Job::from_row(&row) {
+            Some(job) => {
+                let policy = RetryPolicy::none();
+                let finished = self.dispatch.round(&job, &runtime, &stop, &policy).await;
+                finished.map(|finished| (job, finished))
+            }
+            None => None,
+        };
+        match played {
+            Some((job, finished)) if finished.is_delivered() => {
+                let notice = probed(&uuid, epoch, Probed::Succeeded);
+                self.dispatch
+                    .record(&job, &runtime, finished, Release::Row, None, Some(notice))
+                    .await;
+            }
+            played => {
+                self.release(&row).await;
+                let result = match played {
+                    Some((_, finished)) => failed(&finished),
+                    None => Probed::Released,
+                };
+                // The guardian ends after everybody who reports to it.
+                let _ = self.guardian.send(probed(&uuid, epoch, result)).await;
+            }
+        }
+    }
+
+    async fn release(&self, row: &Claimed) {
+        if let Err(error) = self.store.release(&[row.id], &self.owner).await {
+            tracing::warn!(%error, delivery = row.id, "cannot give a claimed row back; it is due again when its lease ends");
+        }
+    }
+}
+
+pub(crate) fn probed(uuid: &str, epoch: i64, result: Probed) -> Notice {
+    Notice::Probed {
+        uuid: uuid.to_owned(),
+        epoch,
+        result,
+    }
+}
+
+pub(crate) fn failed(finished: &Finished) -> Probed {
+    Probed::Failed {
+        gone: finished.gone(),
+        error: finished.error(),
+    }
+}
