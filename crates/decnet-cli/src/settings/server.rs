@@ -199,7 +199,7 @@ fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
 }
 
 fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, SettingError> {
-    env.parsed(
+    let threshold = env.parsed(
         "DECNET_WEBHOOK_CIRCUIT_THRESHOLD",
         "a number of failed deliveries, 1 or more",
         "set it to e.g. 5, or unset it",
@@ -211,8 +211,10 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
         "set it to e.g. 60, or unset it",
         |text| text.parse::<u64>().ok().filter(|&seconds| seconds > 0),
     )?;
+    let default = WorkerConfig::default();
     Ok(WorkerConfig {
         takeover: options.takeover,
-        ..WorkerConfig::default()
+        circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
+        ..default
     })
 }

@@ -32,8 +32,17 @@ fn defaults_are_the_contracts() {
     );
     assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 8000));
     assert!(!settings.worker.takeover);
+    assert_eq!(settings.worker.circuit_threshold, 5);
     let metrics = server::metrics_addr(Env(&[("X", "")]), None).unwrap();
     assert_eq!(metrics.to_string(), "127.0.0.1:9464");
+}
+
+#[test]
+fn the_circuit_threshold_reaches_the_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let vars = [("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", "3")];
+    let settings = read(&vars, dir.path()).unwrap();
+    assert_eq!(settings.worker.circuit_threshold, 3);
 }
 
 #[test]
