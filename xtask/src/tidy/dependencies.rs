@@ -21,6 +21,7 @@ const OTHER_TLS: &[&str] = &[
 const SEVERAL_VERSIONS: &[(&str, &str)] = &[
     ("base64", "0.22 of jsonwebtoken and sqlx"),
     ("block-buffer", "of digest 0.10, see sha2"),
+    ("const-oid", "of digest 0.10, see sha2"),
     ("cpufeatures", "of sha2 0.10, see sha2"),
     ("crypto-common", "of digest 0.10, see sha2"),
     ("digest", "of sha2 0.10, see sha2"),
@@ -29,7 +30,8 @@ const SEVERAL_VERSIONS: &[(&str, &str)] = &[
     ("heck", "0.4 of sea-orm's derives: build time only"),
     ("http", "0.2 of actix-web 4"),
     ("rand", "0.8 of backoff"),
-    ("rand_core", "of rand 0.8"),
+    ("rand_chacha", "of rand 0.8 and 0.9"),
+    ("rand_core", "of rand 0.8 and 0.9"),
     ("sha2", "0.10 of sqlx"),
     (
         "syn",
