@@ -190,18 +190,6 @@ impl BreakerState {
     }
 }
 
-/// Ends every lease to probe.
-pub(crate) async fn release_all(store: &Store) -> Result<(), StoreError> {
-    let txn = store.begin_write().await?;
-    state::Entity::update_many()
-        .col_expr(Column::LeaseUntil, Expr::val(Option::<i64>::None))
-        .col_expr(Column::LeaseOwner, Expr::val(Option::<String>::None))
-        .filter(Column::LeaseUntil.is_not_null())
-        .exec(txn.conn())
-        .await?;
-    txn.commit().await
-}
-
 /// The state of a subscription whose breaker holds nothing back.
 pub(crate) fn reset(uuid: &str) -> state::ActiveModel {
     state::ActiveModel {
@@ -238,7 +226,7 @@ async fn write(txn: WriteTxn, state: state::ActiveModel) -> Result<bool, StoreEr
 
 /// Locks the state, the first lock of every change (see `subscriptions::find_locked`), and
 /// answers it if the epoch is this one. A missing row means epoch 0.
-async fn held(
+pub(crate) async fn held(
     txn: &WriteTxn,
     uuid: &str,
     epoch: i64,
@@ -251,7 +239,7 @@ async fn held(
     Ok((current == epoch).then_some(found))
 }
 
-async fn locked(txn: &WriteTxn, uuid: &str, epoch: i64) -> Result<bool, StoreError> {
+pub(crate) async fn locked(txn: &WriteTxn, uuid: &str, epoch: i64) -> Result<bool, StoreError> {
     let found = held(txn, uuid, epoch).await?;
     if matches!(found, Some(None)) {
         // A row of DECNET's: it has to have a state before it can have a breaker.

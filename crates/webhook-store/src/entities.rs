@@ -13,3 +13,4 @@ pub(crate) mod replay;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod subscription;
+pub(crate) mod worker;

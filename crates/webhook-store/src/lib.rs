@@ -42,6 +42,7 @@ mod connect;
 mod counts;
 mod entities;
 mod error;
+mod failures;
 mod gaps;
 mod log;
 mod migrations;
@@ -55,6 +56,7 @@ mod snapshot;
 mod store;
 mod subscriptions;
 mod types;
+mod workers;
 
 pub use config::DatabaseConfig;
 pub use error::StoreError;
@@ -69,3 +71,4 @@ pub use types::{
     FailureCount, NewSubscription, Pair, Patched, Position, Snapshot, SubscriptionPatch,
     SubscriptionView, UserRow,
 };
+pub use workers::{Beat, Roll, Worker};

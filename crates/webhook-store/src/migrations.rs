@@ -1,6 +1,7 @@
 //! Brings a database up to date, be it new, ours, or DECNET's.
 
 mod m0001_base;
+mod m0002_workers;
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,10 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_base::Migration)]
+        vec![
+            Box::new(m0001_base::Migration),
+            Box::new(m0002_workers::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

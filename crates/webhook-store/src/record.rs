@@ -255,16 +255,18 @@ async fn count<'a>(
         update.value(Subscription::LastError, fold.last_error);
         txn.conn().execute(&update).await?;
         if fold.failures > 0 {
-            failing.extend(failure_count(txn, uuid, epochs).await?);
+            let epoch = epochs.get(uuid).copied().unwrap_or(0);
+            failing.extend(failure_count(txn, uuid, epoch).await?);
         }
     }
     Ok(failing)
 }
 
-async fn failure_count(
+/// How often a subscription has failed in a row, as the row says now.
+pub(crate) async fn failure_count(
     txn: &WriteTxn,
     uuid: &str,
-    epochs: &HashMap<String, i64>,
+    epoch: i64,
 ) -> Result<Option<FailureCount>, StoreError> {
     let select = Query::select()
         .column(Subscription::ConsecutiveFailures)
@@ -277,7 +279,7 @@ async fn failure_count(
     let failures: i32 = row.try_get("", "consecutive_failures")?;
     Ok(Some(FailureCount {
         subscription: uuid.to_owned(),
-        epoch: epochs.get(uuid).copied().unwrap_or(0),
+        epoch,
         consecutive_failures: u32::try_from(failures).unwrap_or(0),
     }))
 }

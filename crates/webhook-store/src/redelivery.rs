@@ -13,12 +13,11 @@ use sea_orm::{
 use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
-    Claimed, Due, Store, StoreError, backend, breaker,
+    Claimed, Due, Store, StoreError, backend,
     entities::{
         delivery::{self, Column, status_code},
         subscription::WebhookSubscriptions as Subscription,
     },
-    replays,
     store::WriteTxn,
 };
 
@@ -133,16 +132,6 @@ impl Store {
             .add(Column::Id.is_in(ids.iter().copied()))
             .add(Column::LeaseOwner.eq(owner));
         self.free_rows(owned).await
-    }
-
-    /// Gives every lease back, whoever has it: for the start of the only worker there can be.
-    pub async fn release_all_leases(&self) -> Result<(), StoreError> {
-        let leased = Condition::all()
-            .add(Column::Status.eq(status_code(DeliveryStatus::Retrying)))
-            .add(Column::LeaseUntil.is_not_null());
-        self.free_rows(leased).await?;
-        breaker::release_all(self).await?;
-        replays::release_all(self).await
     }
 
     async fn free_rows(&self, which: Condition) -> Result<(), StoreError> {

@@ -224,18 +224,6 @@ impl Store {
     }
 }
 
-/// Ends every lease of a job.
-pub(crate) async fn release_all(store: &Store) -> Result<(), StoreError> {
-    let txn = store.begin_write().await?;
-    replay::Entity::update_many()
-        .col_expr(Column::LeaseUntil, Expr::val(Option::<i64>::None))
-        .col_expr(Column::LeaseOwner, Expr::val(Option::<String>::None))
-        .filter(Column::LeaseUntil.is_not_null())
-        .exec(txn.conn())
-        .await?;
-    txn.commit().await
-}
-
 /// The job as it stands, if it runs, is the caller's, and is where the caller saw it.
 async fn held(txn: &WriteTxn, seen: &Replay, owner: &str) -> Result<Option<Replay>, StoreError> {
     let found = replay::Entity::find_by_id(&seen.id)

@@ -72,6 +72,9 @@ fn assemble(
         views.push(SubscriptionView {
             epoch: state.map_or(0, |state| state.epoch),
             breaker: BreakerState::of(subscription.state, state, now),
+            pause_until: state
+                .and_then(|state| state.pause_until)
+                .map(UtcTime::from_micros),
             subscription,
             pairs: live,
         });

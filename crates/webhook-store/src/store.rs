@@ -180,10 +180,12 @@ impl WriteTxn {
         Ok(self.txn.commit().await?)
     }
 
-    /// Counts a change of one subscription, and of the configuration as a whole.
+    /// Counts a change of one subscription, and of the configuration as a whole. What the receiver
+    /// asked for ends with it.
     pub(crate) async fn bump_epoch(&self, uuid: &str) -> Result<(), StoreError> {
         let bumped = state::Entity::update_many()
             .col_expr(state::Column::Epoch, Expr::col(state::Column::Epoch).add(1))
+            .col_expr(state::Column::PauseUntil, Expr::val(Option::<i64>::None))
             .filter(state::Column::Uuid.eq(uuid))
             .exec(self.conn())
             .await?;
@@ -207,6 +209,7 @@ impl WriteTxn {
             failing_since: Set(None),
             lease_until: Set(None),
             lease_owner: Set(None),
+            pause_until: Set(None),
         };
         state::Entity::insert(first)
             .exec_without_returning(self.conn())

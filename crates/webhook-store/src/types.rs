@@ -93,6 +93,8 @@ pub struct SubscriptionView {
     pub pairs: Vec<Pair>,
     /// Where its breaker stands.
     pub breaker: BreakerState,
+    /// Until when its receiver asked to be left alone (`Retry-After`); past ones may stay.
+    pub pause_until: Option<UtcTime>,
 }
 
 /// A row that was skipped.

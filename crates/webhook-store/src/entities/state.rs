@@ -16,6 +16,8 @@ pub(crate) struct Model {
     /// Who may probe, and until when.
     pub(crate) lease_until: Option<i64>,
     pub(crate) lease_owner: Option<String>,
+    /// The receiver asked for no attempt before.
+    pub(crate) pause_until: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -16,3 +16,4 @@ mod rising;
 mod secrets;
 mod settings;
 mod support;
+mod workers;

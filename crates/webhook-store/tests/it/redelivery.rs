@@ -63,7 +63,7 @@ async fn due_rows_are_claimed_once_and_oldest_first() {
     assert!(due(&store).await.is_empty());
     store.release(&[second[0].id], "two").await.unwrap();
     assert_eq!(due(&store).await, [(1, 300)]);
-    store.release_all_leases().await.unwrap();
+    store.free_orphaned_leases(LEASE).await.unwrap();
     assert_eq!(due(&store).await, [(3, 100)]);
 }
 
@@ -113,7 +113,7 @@ async fn an_outcome_ends_the_lease_and_moves_the_row() {
         ..record(&made, "p", 1, Delivered)
     };
     store.record(&[done]).await.unwrap();
-    store.release_all_leases().await.unwrap();
+    store.free_orphaned_leases(LEASE).await.unwrap();
     assert_eq!(store.next_due_at().await.unwrap(), None);
 }
 
