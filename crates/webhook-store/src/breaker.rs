@@ -57,7 +57,7 @@ impl Store {
         write(txn, state).await
     }
 
-    /// Takes the lease to probe a tripped subscription, for this long; false when another worker
+    /// Takes the lease to probe a tripped subscription, for this long, or prolongs it; false when another worker
     /// has it, or it is not tripped at this epoch any more. It ends with
     /// [`probe_failed`](Self::probe_failed), [`recover`](Self::recover) or any change of the
     /// subscription.
@@ -80,7 +80,8 @@ impl Store {
             .filter(
                 Expr::col(Column::LeaseUntil)
                     .is_null()
-                    .or(Expr::col(Column::LeaseUntil).lte(clock())),
+                    .or(Expr::col(Column::LeaseUntil).lte(clock()))
+                    .or(Expr::col(Column::LeaseOwner).eq(owner)),
             )
             .exec(txn.conn())
             .await?;

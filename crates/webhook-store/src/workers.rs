@@ -34,8 +34,10 @@ pub struct Beat {
     pub name: String,
     /// Of the program.
     pub version: String,
-    /// The config version up to which it has let go of everything that ended.
+    /// The config version it works by.
     pub settled: i64,
+    /// Subscriptions of which it still holds events that are beyond the end of their pairs.
+    pub holding: Vec<String>,
 }
 
 /// A worker as the others see it.
@@ -51,8 +53,10 @@ pub struct Worker {
     pub started_at: UtcTime,
     /// How long ago its last beat was.
     pub silent_for: Duration,
-    /// The config version up to which it has let go of everything that ended.
+    /// The config version it works by.
     pub settled: i64,
+    /// Subscriptions of which it still holds events that are beyond the end of their pairs.
+    pub holding: Vec<String>,
 }
 
 /// Everybody, and what they are to work by.
@@ -67,6 +71,7 @@ pub struct Roll {
 impl Store {
     /// Says that a worker lives, and answers who does: whoever was heard within `patience`.
     pub async fn beat(&self, beat: &Beat, patience: Duration) -> Result<Roll, StoreError> {
+        let holding = serde_json::to_string(&beat.holding).expect("strings are JSON");
         let txn = self.begin_write().await?;
         let clock = || backend::clock(txn.backend());
         let insert = Query::insert()
@@ -78,6 +83,7 @@ impl Store {
                 Column::StartedAt,
                 Column::BeatAt,
                 Column::Settled,
+                Column::Holding,
             ])
             .values_panic([
                 Expr::val(&beat.instance),
@@ -86,10 +92,11 @@ impl Store {
                 clock(),
                 clock(),
                 Expr::val(beat.settled),
+                Expr::val(holding),
             ])
             .on_conflict(
                 OnConflict::column(Column::Instance)
-                    .update_columns([Column::BeatAt, Column::Settled])
+                    .update_columns([Column::BeatAt, Column::Settled, Column::Holding])
                     .to_owned(),
             )
             .to_owned();
@@ -182,7 +189,7 @@ async fn free_leases(
 
 async fn alive(txn: &WriteTxn, patience: Duration) -> Result<Vec<Worker>, StoreError> {
     let silence = || backend::clock(txn.backend()).sub(Expr::col(Column::BeatAt));
-    let found: Vec<(String, String, String, i64, i64, i64)> = worker::Entity::find()
+    let found: Vec<(String, String, String, i64, i64, String, i64)> = worker::Entity::find()
         .select_only()
         .columns([
             Column::Instance,
@@ -190,6 +197,7 @@ async fn alive(txn: &WriteTxn, patience: Duration) -> Result<Vec<Worker>, StoreE
             Column::Version,
             Column::StartedAt,
             Column::Settled,
+            Column::Holding,
         ])
         .column_as(silence(), "silence")
         .filter(silence().lte(micros(patience)))
@@ -200,13 +208,15 @@ async fn alive(txn: &WriteTxn, patience: Duration) -> Result<Vec<Worker>, StoreE
     Ok(found
         .into_iter()
         .map(
-            |(instance, name, version, started_at, settled, silence)| Worker {
+            |(instance, name, version, started_at, settled, holding, silence)| Worker {
                 instance,
                 name,
                 version,
                 started_at: UtcTime::from_micros(started_at),
                 silent_for: Duration::from_micros(u64::try_from(silence).unwrap_or(0)),
                 settled,
+                // Nobody but workers writes it.
+                holding: serde_json::from_str(&holding).unwrap_or_default(),
             },
         )
         .collect())

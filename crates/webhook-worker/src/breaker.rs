@@ -144,6 +144,28 @@ impl Breaker {
     }
 }
 
+impl Breaker {
+    /// A tripped or probing breaker that is to probe at another time instead.
+    pub(crate) fn deferred(self, at: UtcTime) -> Self {
+        match self {
+            Self::Tripped {
+                failed_probes,
+                since,
+                probe_at: Some(_),
+            }
+            | Self::Probing {
+                failed_probes,
+                since,
+            } => Self::Tripped {
+                probe_at: Some(at),
+                failed_probes,
+                since,
+            },
+            other => other,
+        }
+    }
+}
+
 fn trip(probe_at: Option<UtcTime>, now: UtcTime) -> (Breaker, Action) {
     let tripped = Breaker::Tripped {
         probe_at,

@@ -3,6 +3,8 @@ use std::time::Duration;
 /// How a worker runs. Every field has a default that needs no thought.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
+    /// What people call this worker among several: its host and process, say. Default `worker`.
+    pub name: String,
     /// Failed deliveries in a row that trip a subscription, `DECNET_WEBHOOK_CIRCUIT_THRESHOLD`.
     /// Default 5.
     pub circuit_threshold: u32,
@@ -29,6 +31,7 @@ pub struct WorkerConfig {
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
+            name: "worker".to_owned(),
             circuit_threshold: 5,
             cool_down: Duration::from_secs(30),
             pool_slots: 256,

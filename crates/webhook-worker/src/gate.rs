@@ -15,6 +15,13 @@ enum State {
     Probe(Instant),
 }
 
+/// What a state means for somebody who waits.
+enum Wait {
+    Over,
+    Till(Instant),
+    Longer,
+}
+
 /// How one passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
@@ -37,23 +44,11 @@ impl Default for Gate {
 impl Gate {
     /// Waits until one may pass. Cancel-safe.
     pub(crate) async fn enter(&self) -> Pass {
-        let mut changes = self.0.subscribe();
         loop {
-            let state = *changes.borrow_and_update();
             if let Some(pass) = self.try_enter(Duration::ZERO) {
                 return pass;
             }
-            let pause = async {
-                match state {
-                    State::Until(until) => tokio::time::sleep_until(until).await,
-                    _ => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                // The sender lives as long as self.
-                _ = changes.changed() => {}
-                () = pause => {}
-            }
+            self.passable().await;
         }
     }
 
@@ -78,6 +73,60 @@ impl Gate {
             *state != before
         });
         passed
+    }
+
+    /// Waits until somebody could pass, without passing. Cancel-safe.
+    pub(crate) async fn passable(&self) {
+        self.wait(|state| match state {
+            State::Open | State::Probe(_) => Wait::Over,
+            State::Until(until) => Wait::Till(until),
+            State::Shut => Wait::Longer,
+        })
+        .await;
+    }
+
+    /// For who passed before: waits for the end of a pause, and says whether everything may pass.
+    /// Cancel-safe.
+    pub(crate) async fn resumed(&self) -> bool {
+        self.wait(|state| match state {
+            State::Until(until) => Wait::Till(until),
+            State::Open | State::Probe(_) | State::Shut => Wait::Over,
+        })
+        .await;
+        self.is_open()
+    }
+
+    /// Waits until the breaker holds everything back. Cancel-safe.
+    pub(crate) async fn held(&self) {
+        self.wait(|state| match state {
+            State::Shut | State::Probe(_) => Wait::Over,
+            State::Open | State::Until(_) => Wait::Longer,
+        })
+        .await;
+    }
+
+    async fn wait(&self, look: impl Fn(State) -> Wait) {
+        let mut changes = self.0.subscribe();
+        loop {
+            let state = *changes.borrow_and_update();
+            let till = match look(state) {
+                Wait::Over => return,
+                Wait::Till(until) if Instant::now() >= until => return,
+                Wait::Till(until) => Some(until),
+                Wait::Longer => None,
+            };
+            let pause = async {
+                match till {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as self.
+                _ = changes.changed() => {}
+                () = pause => {}
+            }
+        }
     }
 
     /// Whether a probe was offered for `patience` without anybody taking it.
@@ -115,6 +164,28 @@ impl Gate {
         self.0.send_replace(State::Probe(Instant::now()));
     }
 
+    /// Ends a pause early.
+    pub(crate) fn unpause(&self) {
+        self.0.send_if_modified(|state| match state {
+            State::Until(_) => {
+                *state = State::Open;
+                true
+            }
+            State::Open | State::Shut | State::Probe(_) => false,
+        });
+    }
+
+    /// Takes an offer back that nobody has taken; whether there was one.
+    pub(crate) fn retract_probe(&self) -> bool {
+        self.0.send_if_modified(|state| {
+            let offered = matches!(state, State::Probe(_));
+            if offered {
+                *state = State::Shut;
+            }
+            offered
+        })
+    }
+
     /// Lets nothing pass for a while, if anything could; the longer of two pauses counts.
     pub(crate) fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
@@ -146,6 +217,27 @@ mod tests {
         assert_eq!(gate.try_enter(Duration::ZERO), None);
         assert_eq!(gate.enter().await, Pass::Open);
         assert_eq!(begun.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_passed_waits_for_a_pause_and_hears_of_a_trip() {
+        let gate = Gate::default();
+        assert!(gate.resumed().await);
+        let begun = Instant::now();
+        gate.pause(Duration::from_secs(60));
+        assert!(gate.resumed().await);
+        assert_eq!(begun.elapsed(), Duration::from_secs(60));
+        gate.pause(Duration::from_secs(60));
+        gate.unpause();
+        assert!(gate.resumed().await);
+        assert_eq!(begun.elapsed(), Duration::from_secs(60));
+        gate.shut();
+        gate.held().await;
+        assert!(!gate.resumed().await);
+        gate.offer_probe();
+        gate.passable().await;
+        assert!(gate.retract_probe() && !gate.retract_probe());
+        assert_eq!(gate.try_enter(Duration::ZERO), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,24 +2,33 @@
 //! decided by compare-and-set, and opens or shuts the gates. An operator's word in the tables
 //! always wins; a step that no longer fits them is dropped.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Bus;
 use webhook_model::{State, UtcTime, topics};
-use webhook_store::{BreakerPhase, Store, SubscriptionView};
+use webhook_store::{BreakerPhase, FailureCount, Store, SubscriptionView};
 
 use crate::{
     breaker::{Action, Breaker, Input, Policy},
     heartbeat::announce,
-    runtime::Directory,
+    runtime::{Directory, Runtime},
     schedule::jitter,
 };
 
 /// Notices that may wait; each comes from a committed outcome, which the windows bound.
 const QUEUE: usize = 4_096;
+
+/// A probe's lease among several workers: an attempt takes 30 s at most, and its slot some more.
+const PROBE_LEASE: Duration = Duration::from_secs(90);
+/// Time between two renewals of it, for a probe that waits for something to send.
+const PROBE_RENEWAL: Duration = Duration::from_secs(30);
+/// Pause before asking again for a probe that another worker has.
+const PROBE_ELSEWHERE: Duration = Duration::from_secs(5);
+/// A pause is written down again only when it ends this much later: every answer moves it a little.
+const PAUSE_STEP: Duration = Duration::from_secs(1);
 
 /// What the guardian is told.
 #[derive(Debug)]
@@ -42,8 +51,24 @@ pub(crate) enum Notice {
         epoch: i64,
         result: Probed,
     },
+    /// The receiver asked for no attempt before.
+    Paused {
+        uuid: String,
+        epoch: i64,
+        until: UtcTime,
+    },
     /// The tables were read.
     Reloaded(Vec<SubscriptionView>),
+}
+
+impl Notice {
+    pub(crate) fn failures(counted: FailureCount) -> Self {
+        Self::Failures {
+            uuid: counted.subscription,
+            epoch: counted.epoch,
+            count: counted.consecutive_failures,
+        }
+    }
 }
 
 /// What a probe came to.
@@ -62,6 +87,10 @@ struct Ward {
     breaker: Breaker,
     epoch: i64,
     name: String,
+    /// When the lease of its probe is to be renewed.
+    renew_at: Option<UtcTime>,
+    /// The pause as it is written down.
+    paused_until: Option<UtcTime>,
 }
 
 /// The queue's two ends.
@@ -75,7 +104,9 @@ pub(crate) struct Guardian {
     pub(crate) bus: Bus,
     pub(crate) directory: Directory,
     pub(crate) policy: Policy,
-    pub(crate) reload: std::sync::Arc<Notify>,
+    pub(crate) reload: Arc<Notify>,
+    /// This worker's name on its leases.
+    pub(crate) owner: String,
     wards: BTreeMap<String, Ward>,
 }
 
@@ -85,7 +116,8 @@ impl Guardian {
         bus: Bus,
         directory: Directory,
         policy: Policy,
-        reload: std::sync::Arc<Notify>,
+        reload: Arc<Notify>,
+        owner: String,
     ) -> Self {
         Self {
             store,
@@ -93,6 +125,7 @@ impl Guardian {
             directory,
             policy,
             reload,
+            owner,
             wards: BTreeMap::new(),
         }
     }
@@ -105,9 +138,9 @@ impl Guardian {
         shutdown: CancellationToken,
     ) {
         loop {
-            let next_probe = self.next_probe();
+            let next = self.next_due();
             let due = async {
-                match next_probe {
+                match next {
                     Some(at) => tokio::time::sleep(at.since(UtcTime::now())).await,
                     None => std::future::pending().await,
                 }
@@ -122,10 +155,11 @@ impl Guardian {
         }
     }
 
-    fn next_probe(&self) -> Option<UtcTime> {
+    fn next_due(&self) -> Option<UtcTime> {
         let due = |ward: &Ward| match ward.breaker {
             Breaker::Tripped { probe_at, .. } => probe_at,
-            _ => None,
+            Breaker::Probing { .. } => ward.renew_at,
+            Breaker::Healthy | Breaker::Paused => None,
         };
         self.wards.values().filter_map(due).min()
     }
@@ -133,6 +167,7 @@ impl Guardian {
     async fn tick(&mut self) {
         let uuids: Vec<String> = self.wards.keys().cloned().collect();
         for uuid in uuids {
+            self.renew(&uuid).await;
             self.step(&uuid, Input::Tick, String::new()).await;
         }
     }
@@ -140,6 +175,7 @@ impl Guardian {
     async fn hear(&mut self, notice: Notice) {
         match notice {
             Notice::Reloaded(views) => self.reloaded(&views),
+            Notice::Paused { uuid, epoch, until } => self.pause(&uuid, epoch, until).await,
             Notice::Failures { uuid, epoch, count } => {
                 let reason = format!("{count} failed deliveries in a row");
                 self.step_at(&uuid, epoch, Input::Failures(count), reason)
@@ -174,8 +210,10 @@ impl Guardian {
         let mut before = std::mem::take(&mut self.wards);
         for view in views {
             let uuid = view.subscription.uuid.clone();
-            let breaker = match before.remove(&uuid) {
-                Some(ward) if ward.epoch == view.epoch => ward.breaker,
+            let ward = before.remove(&uuid);
+            let renew_at = ward.as_ref().and_then(|ward| ward.renew_at);
+            let breaker = match ward {
+                Some(ward) if ward.epoch == view.epoch => unless_told(ward.breaker, view),
                 ward => self.read(ward.map(|ward| ward.breaker), view),
             };
             if let Some(runtime) = self.directory.get(&uuid) {
@@ -189,6 +227,8 @@ impl Guardian {
                 breaker,
                 epoch: view.epoch,
                 name: view.subscription.name.clone(),
+                renew_at,
+                paused_until: view.pause_until,
             };
             self.wards.insert(uuid, ward);
         }
@@ -222,7 +262,13 @@ impl Guardian {
         let (next, action) = ward.breaker.step(input, &self.policy, now, jitter());
         let (epoch, name) = (ward.epoch, ward.name.clone());
         let written = match action {
-            Action::Nothing | Action::Probe => Ok(true),
+            Action::Nothing => Ok(true),
+            Action::Probe => {
+                if !self.claim(uuid, epoch).await {
+                    return self.defer(uuid, now);
+                }
+                Ok(true)
+            }
             Action::Trip { probe_at } => {
                 self.shut(uuid);
                 self.store.trip(uuid, epoch, &reason, probe_at).await
@@ -251,6 +297,74 @@ impl Guardian {
             Err(error) => {
                 tracing::warn!(%error, subscription = %uuid, ?action, "cannot write what the breaker decided");
                 self.unwritten(uuid, action, next, now);
+            }
+        }
+    }
+
+    /// Takes the probe, or keeps it; one worker has it at a time. Not for one that may send nothing.
+    async fn claim(&mut self, uuid: &str, epoch: i64) -> bool {
+        let wanted = |runtime: Arc<Runtime>| runtime.window.is_wanted();
+        if !self.directory.get(uuid).is_some_and(wanted) {
+            return false;
+        }
+        let claimed = self
+            .store
+            .claim_probe(uuid, epoch, &self.owner, PROBE_LEASE)
+            .await;
+        if let Err(error) = &claimed {
+            tracing::warn!(%error, subscription = %uuid, "cannot take the lease of a probe; trying again");
+        }
+        let claimed = claimed.unwrap_or(false);
+        if let Some(ward) = self.wards.get_mut(uuid).filter(|_| claimed) {
+            ward.renew_at = Some(UtcTime::now() + PROBE_RENEWAL);
+        }
+        claimed
+    }
+
+    /// Keeps the lease of a probe that has not come to anything yet. One that is lost before
+    /// anybody took the offer is another worker's.
+    async fn renew(&mut self, uuid: &str) {
+        let now = UtcTime::now();
+        let due = |ward: &&mut Ward| {
+            let probing = matches!(ward.breaker, Breaker::Probing { .. });
+            probing && ward.renew_at.is_some_and(|at| at <= now)
+        };
+        let Some(ward) = self.wards.get_mut(uuid).filter(due) else {
+            return;
+        };
+        ward.renew_at = Some(now + PROBE_RENEWAL);
+        let epoch = ward.epoch;
+        if self.claim(uuid, epoch).await {
+            return;
+        }
+        if self
+            .directory
+            .get(uuid)
+            .is_some_and(|it| it.gate.retract_probe())
+        {
+            self.defer(uuid, now);
+        }
+    }
+
+    /// Asks again later for a probe that another worker has.
+    fn defer(&mut self, uuid: &str, now: UtcTime) {
+        if let Some(ward) = self.wards.get_mut(uuid) {
+            ward.breaker = ward.breaker.deferred(now + PROBE_ELSEWHERE);
+        }
+    }
+
+    /// Writes down that the receiver wants to be left alone, for the others and for a restart.
+    async fn pause(&mut self, uuid: &str, epoch: i64, until: UtcTime) {
+        let news = |ward: &&mut Ward| {
+            ward.epoch == epoch && ward.paused_until.is_none_or(|it| until > it + PAUSE_STEP)
+        };
+        let Some(ward) = self.wards.get_mut(uuid).filter(news) else {
+            return;
+        };
+        match self.store.pause_until(uuid, epoch, until).await {
+            Ok(_) => ward.paused_until = Some(until),
+            Err(error) => {
+                tracing::warn!(%error, subscription = %uuid, "cannot write down the pause that the receiver asked for; it holds in this process alone");
             }
         }
     }
@@ -327,6 +441,22 @@ impl Guardian {
         if let Err(error) = announce(&self.bus, topic, kind, payload).await {
             tracing::warn!(%error, topic, "cannot announce what the breaker did");
         }
+    }
+}
+
+/// What this worker knows itself, unless another one has done something about it since.
+fn unless_told(breaker: Breaker, view: &SubscriptionView) -> Breaker {
+    match breaker {
+        Breaker::Tripped {
+            failed_probes,
+            since,
+            ..
+        } if view.breaker.trips > failed_probes => Breaker::Tripped {
+            probe_at: view.breaker.probe_at,
+            failed_probes: view.breaker.trips,
+            since,
+        },
+        other => other,
     }
 }
 

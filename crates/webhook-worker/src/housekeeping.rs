@@ -10,7 +10,7 @@ use webhook_bus::{Bus, Gap};
 use webhook_model::{UtcTime, topics};
 use webhook_store::{Store, StoreError};
 
-use crate::{heartbeat::announce, pair::consumer_name};
+use crate::{crew::Crew, heartbeat::announce, pair::consumer_name};
 
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -24,8 +24,8 @@ pub(crate) struct Ages {
     pub(crate) dead: Duration,
 }
 
-/// Sweeps at every interval until `stop`.
-pub(crate) async fn sweep(store: Store, ages: Ages, stop: CancellationToken) {
+/// Sweeps at every interval until `stop`, where no other worker does.
+pub(crate) async fn sweep(store: Store, crew: Crew, ages: Ages, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -33,6 +33,9 @@ pub(crate) async fn sweep(store: Store, ages: Ages, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        if !crew.share().is_first() {
+            continue;
         }
         if let Err(error) = sweep_all(&store, ages, &stop).await {
             tracing::warn!(%error, "cannot sweep the delivery log; trying again in a minute");

@@ -24,13 +24,18 @@ impl InHand {
         self.changed.notify_waiters();
     }
 
+    /// Whether anything above `seq` is in hand.
+    pub(crate) fn holds_above(&self, seq: u64) -> bool {
+        self.lock().last().is_some_and(|last| *last > seq)
+    }
+
     /// Waits until nothing above `seq` is in hand. Cancel-safe.
     pub(crate) async fn nothing_above(&self, seq: u64) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.lock().last().is_none_or(|last| *last <= seq) {
+            if !self.holds_above(seq) {
                 return;
             }
             changed.await;

@@ -16,6 +16,16 @@ pub(crate) enum Rounds {
     Redelivery(u32),
 }
 
+impl Rounds {
+    /// Redelivery rounds before it.
+    fn done(self) -> u32 {
+        match self {
+            Self::First => 0,
+            Self::Redelivery(before) => before,
+        }
+    }
+}
+
 /// What is to be recorded and done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Judgement {
@@ -33,6 +43,19 @@ pub(crate) struct Judgement {
     pub(crate) gone: bool,
 }
 
+/// What a round came to that the breaker cut short: the rest of its attempts waits for the recovery.
+pub(crate) fn held_back(rounds: Rounds, now: UtcTime) -> Judgement {
+    Judgement {
+        status: DeliveryStatus::Retrying,
+        next_attempt_at: Some(now),
+        rounds: rounds.done(),
+        counts: false,
+        success: None,
+        pause: None,
+        gone: false,
+    }
+}
+
 /// None when the round was interrupted: nothing is known, and nothing recorded.
 ///
 /// `stale` says that the subscription changed during the round. A failure then says nothing about
@@ -45,19 +68,8 @@ pub(crate) fn judge(
     now: UtcTime,
     jitter: f64,
 ) -> Option<Judgement> {
-    let done = match rounds {
-        Rounds::First => 0,
-        Rounds::Redelivery(before) => before,
-    };
-    let retrying = Judgement {
-        status: DeliveryStatus::Retrying,
-        next_attempt_at: Some(now),
-        rounds: done,
-        counts: false,
-        success: None,
-        pause: None,
-        gone: false,
-    };
+    let done = rounds.done();
+    let retrying = held_back(rounds, now);
     let first = rounds == Rounds::First;
     Some(match outcome {
         Outcome::Interrupted => return None,

@@ -19,6 +19,7 @@
 mod breaker;
 mod config;
 mod counters;
+mod crew;
 mod dead;
 mod error;
 mod freshness;

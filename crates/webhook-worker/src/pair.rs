@@ -3,16 +3,16 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_bus::{Bus, BusError, Consumer, ConsumerSpec, Message, Ready};
-use webhook_delivery::RetryPolicy;
 use webhook_store::{DeliveryRecord, Pair, Store};
 
 use crate::{
+    crew::{Crew, Progress},
     freshness::Freshness,
     gate::Pass,
-    guardian::{Notice, Probed},
+    guardian::Probed,
     in_hand::InHand,
     pause::Pauses,
     recorder::{Outcome, Release},
@@ -32,7 +32,11 @@ pub(crate) enum Order {
     /// Deliver whatever comes.
     Run,
     /// Deliver up to this sequence number, then go.
-    Finish(u64),
+    Finish {
+        end: u64,
+        /// The config version that said so, or a later one.
+        version: i64,
+    },
     /// Go at once; the bus keeps the rest.
     Stop,
     /// Go at once; nobody wants the rest.
@@ -44,14 +48,14 @@ impl Order {
     fn wants(self, seq: u64) -> bool {
         match self {
             Self::Run => true,
-            Self::Finish(end) => seq <= end,
+            Self::Finish { end, .. } => seq <= end,
             Self::Stop | Self::Remove => false,
         }
     }
 
     fn end(self) -> Option<u64> {
         match self {
-            Self::Finish(end) => Some(end),
+            Self::Finish { end, .. } => Some(end),
             Self::Run | Self::Stop | Self::Remove => None,
         }
     }
@@ -64,7 +68,7 @@ pub(crate) struct PairContext {
     pub(crate) bus: Bus,
     pub(crate) dispatch: Dispatch,
     pub(crate) freshness: Freshness,
-    pub(crate) guardian: mpsc::Sender<Notice>,
+    pub(crate) crew: Crew,
     /// Prefix of this deployment's consumers on a bus that others use, too.
     pub(crate) deployment: String,
     /// The bus the sequence numbers count on.
@@ -80,9 +84,12 @@ pub(crate) struct PairTask {
     /// Cancelled with `Stop` and `Remove`, and at shutdown.
     pub(crate) stop: CancellationToken,
     pub(crate) in_hand: InHand,
-    /// Pairs of the same subscription that end where this one begins: until they have let go of
-    /// what they took beyond their end, this one could not see that it was sent already.
-    pub(crate) predecessors: Vec<(InHand, u64)>,
+    /// Set where this pair begins where another of its subscription ends: until every worker has
+    /// let go of what it took beyond that end, this one could not see that it was sent already.
+    /// The value is the config version that said so.
+    pub(crate) succeeds: Option<i64>,
+    /// How far this worker is with what ended.
+    pub(crate) progress: watch::Receiver<Progress>,
 }
 
 /// The bus's name for a pair's consumer.
@@ -101,15 +108,33 @@ impl PairTask {
             () = self.predecessors_done() => self.consume().await,
         };
         let order = *self.orders.borrow();
-        if drained || order == Order::Remove {
-            forget(&self.context, &self.pair).await;
+        match order {
+            Order::Finish { version, .. } if drained => {
+                // Until then its row tells whoever begins where it ends to wait.
+                let uuid = &self.pair.subscription;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = self.context.crew.past(version, uuid) => {
+                        forget(&self.context, &self.pair).await;
+                    }
+                }
+            }
+            Order::Remove => forget(&self.context, &self.pair).await,
+            Order::Run | Order::Stop | Order::Finish { .. } => {}
         }
     }
 
     async fn predecessors_done(&self) {
-        for (in_hand, end) in &self.predecessors {
-            in_hand.nothing_above(*end).await;
+        let Some(version) = self.succeeds else { return };
+        let uuid = &self.pair.subscription;
+        let mut progress = self.progress.clone();
+        let past = progress.wait_for(|it| it.is_past(version, uuid));
+        if past.await.map(drop).is_err() {
+            // The supervisor has gone, and this pair is told to stop.
+            std::future::pending().await
         }
+        self.context.crew.past(version, uuid).await;
     }
 
     /// Whether the pair came to its end with everything delivered.
@@ -151,9 +176,12 @@ impl PairTask {
         let mut orders = self.orders.clone();
         let order = *orders.borrow_and_update();
         let waiting = async {
+            // What cannot be sent now is left to the other workers that share the consumer.
+            self.runtime.gate.passable().await;
+            self.runtime.window.room().await;
             match consumer.ready(order.end()).await? {
                 Ready::Past => Ok(None),
-                _ => Ok(Some(self.runtime.gate.enter().await)),
+                Ready::Available => Ok(Some(self.runtime.gate.enter().await)),
             }
         };
         let pass = tokio::select! {
@@ -186,7 +214,7 @@ impl PairTask {
         for (message, permit) in messages.into_iter().zip(permits) {
             let delivery = Delivery {
                 dispatch: self.context.dispatch.clone(),
-                guardian: self.context.guardian.clone(),
+                store: self.context.store.clone(),
                 runtime: self.runtime.clone(),
                 stop: self.stop.clone(),
                 acker: consumer.acker(),
@@ -230,8 +258,7 @@ impl PairTask {
             }
         };
         let epoch = self.runtime.current().epoch;
-        let none = RetryPolicy::none();
-        let played = dispatch.round(&job, &self.runtime, &self.stop, &none).await;
+        let played = dispatch.probe(&job, &self.runtime, &self.stop).await;
         match played {
             Some(finished) if finished.is_delivered() => {
                 let notice = probed(&self.runtime.uuid, epoch, Probed::Succeeded);
@@ -242,9 +269,9 @@ impl PairTask {
             played => {
                 self.give_back(consumer, &[message]);
                 let result = played.as_ref().map_or(Probed::Released, failed);
-                // The guardian ends after everybody who reports to it.
-                let notice = probed(&self.runtime.uuid, epoch, result);
-                let _ = self.context.guardian.send(notice).await;
+                dispatch
+                    .tell(probed(&self.runtime.uuid, epoch, result))
+                    .await;
             }
         }
         Ok(Step::Taken)

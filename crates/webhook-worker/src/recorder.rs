@@ -129,12 +129,7 @@ pub(crate) async fn run(
             }
         }
         for failures in committed.failures {
-            let notice = Notice::Failures {
-                uuid: failures.subscription,
-                epoch: failures.epoch,
-                count: failures.consecutive_failures,
-            };
-            let _ = listeners.guardian.send(notice).await;
+            let _ = listeners.guardian.send(Notice::failures(failures)).await;
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use webhook_delivery::RetryPolicy;
 use webhook_model::UtcTime;
 use webhook_store::{Claimed, Store, StoreError};
 
@@ -36,7 +35,6 @@ pub(crate) struct Redelivery {
     pub(crate) store: Store,
     pub(crate) directory: Directory,
     pub(crate) dispatch: Dispatch,
-    pub(crate) guardian: tokio::sync::mpsc::Sender<Notice>,
     /// This worker's name on its leases.
     pub(crate) owner: String,
 }
@@ -114,8 +112,7 @@ impl Redelivery {
     ) {
         let finished = match Job::from_row(&row) {
             Some(job) => {
-                let policy = RetryPolicy::default();
-                let finished = self.dispatch.round(&job, &runtime, &stop, &policy).await;
+                let finished = self.dispatch.round(&job, &runtime, &stop).await;
                 finished.map(|finished| (job, finished))
             }
             None => None,
@@ -148,8 +145,7 @@ impl Redelivery {
         };
         let played = match Job::from_row(&row) {
             Some(job) => {
-                let policy = RetryPolicy::none();
-                let finished = self.dispatch.round(&job, &runtime, &stop, &policy).await;
+                let finished = self.dispatch.probe(&job, &runtime, &stop).await;
                 finished.map(|finished| (job, finished))
             }
             None => None,
@@ -167,8 +163,7 @@ impl Redelivery {
                     Some((_, finished)) => failed(&finished),
                     None => Probed::Released,
                 };
-                // The guardian ends after everybody who reports to it.
-                let _ = self.guardian.send(probed(&uuid, epoch, result)).await;
+                self.dispatch.tell(probed(&uuid, epoch, result)).await;
             }
         }
     }

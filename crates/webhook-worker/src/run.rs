@@ -12,6 +12,7 @@ use webhook_store::Store;
 use crate::{
     Phase, WorkerConfig, WorkerError, WorkerStatus,
     breaker::Policy,
+    crew::{Crew, Ears, Progress},
     dead, freshness,
     guardian::{self, Guardian},
     heartbeat::{self, Identity},
@@ -84,8 +85,15 @@ pub async fn run(
         );
     }
 
-    // The journal's lock makes this the only worker; whoever held these leases is gone.
-    deps.store.release_all_leases().await?;
+    // The others know of this worker before it reads anything it works by.
+    let (progress, own_progress) = watch::channel(Progress::default());
+    let (crew, beating) = Crew::join(
+        deps.store.clone(),
+        identity.instance.clone(),
+        config.name.clone(),
+        own_progress,
+    )
+    .await?;
     let stop = shutdown.child_token();
     let tasks = TaskTracker::new();
     let reload = Arc::new(Notify::new());
@@ -116,11 +124,19 @@ pub async fn run(
             cool_down: config.cool_down,
         },
         reload.clone(),
+        identity.instance.clone(),
     );
     let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
     let announcing = tokio::spawn(dead::run(deps.bus.clone(), directory.clone(), dead_reports));
     let (applied, applied_seen) = watch::channel(i64::MIN);
-    let (freshness, checker) = freshness::channel(applied_seen);
+    let (freshness, checker) = freshness::channel(applied_seen.clone());
+    // Lives until what is in flight has ended: the others rely on it.
+    let gone = CancellationToken::new();
+    let ears = Ears {
+        applied: applied_seen,
+        reload: reload.clone(),
+    };
+    let beating = tokio::spawn(beating.run(ears, gone.clone()));
 
     tasks.spawn({
         let (store, reload, stop) = (deps.store.clone(), reload.clone(), stop.clone());
@@ -139,6 +155,7 @@ pub async fn run(
     let dispatch = Dispatch {
         client: deps.delivery.clone(),
         recorder,
+        guardian: notify_guardian,
         counters,
         cut: cut.clone(),
     };
@@ -146,7 +163,6 @@ pub async fn run(
         store: deps.store.clone(),
         directory: directory.clone(),
         dispatch: dispatch.clone(),
-        guardian: notify_guardian.clone(),
         owner: identity.instance.clone(),
     };
     tasks.spawn(redelivery.run(stop.clone()));
@@ -161,7 +177,12 @@ pub async fn run(
         delivered: config.keep_delivered,
         dead: config.keep_dead,
     };
-    tasks.spawn(housekeeping::sweep(deps.store.clone(), ages, stop.clone()));
+    tasks.spawn(housekeeping::sweep(
+        deps.store.clone(),
+        crew.clone(),
+        ages,
+        stop.clone(),
+    ));
     if let Some(reports) = deps.gaps {
         tasks.spawn(housekeeping::gaps(
             deps.store.clone(),
@@ -176,11 +197,11 @@ pub async fn run(
         bus: deps.bus.clone(),
         dispatch,
         freshness,
-        guardian: notify_guardian,
+        crew,
         deployment: identity.deployment,
         incarnation,
     };
-    let supervisor = Supervisor::new(context, directory, &config, applied, stop.clone());
+    let supervisor = Supervisor::new(context, directory, &config, applied, progress, stop.clone());
     status.set(Phase::Running);
     tasks.spawn({
         let reload = reload.clone();
@@ -204,7 +225,10 @@ pub async fn run(
             DrainReport::Cut
         }
     };
-    deps.bus.flush().await?;
+    let flushed = deps.bus.flush().await;
+    gone.cancel();
+    let _ = beating.await;
+    flushed?;
     Ok(report)
 }
 

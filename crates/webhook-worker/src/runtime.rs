@@ -9,10 +9,11 @@ use std::{
 use http::{HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
 use webhook_delivery::{Endpoint, RoundHooks};
-use webhook_model::{Settings, State, Subscription};
+use webhook_model::{Settings, State, Subscription, UtcTime};
 use webhook_store::SubscriptionView;
 
 use crate::{
+    crew::Share,
     gate::Gate,
     pace::{Pace, Rate},
     slots::{Slot, Slots},
@@ -27,16 +28,25 @@ pub(crate) struct Current {
     pub(crate) settings: Arc<Settings>,
     /// Counts the subscription's changes; outcomes carry it.
     pub(crate) epoch: i64,
+    /// This worker's part of the rate limit; none is unlimited.
+    rate: Option<Rate>,
 }
 
 impl Current {
-    fn new(view: &SubscriptionView) -> Self {
+    fn new(view: &SubscriptionView, share: Share) -> Self {
         let subscription = &view.subscription;
+        let settings = &subscription.settings;
+        let burst = settings.burst().unwrap_or(settings.rate_per_second());
         Self {
             name: subscription.name.as_str().into(),
             endpoint: Arc::new(endpoint(subscription)),
             settings: Arc::new(subscription.settings.clone()),
             epoch: view.epoch,
+            rate: match settings.rate_per_second() {
+                0 => None,
+                // What is in hand may end where nothing new may begin.
+                rate => Rate::new(share.of(rate).max(1), Some(share.of(burst).max(1))),
+            },
         }
     }
 }
@@ -68,23 +78,28 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(view: &SubscriptionView, slots: Slots) -> Self {
+    pub(crate) fn new(view: &SubscriptionView, share: Share, slots: Slots) -> Self {
         let runtime = Self {
             uuid: view.subscription.uuid.clone(),
-            window: Window::new(width(&view.subscription.settings)),
+            window: Window::new(width(&view.subscription.settings, share)),
             slots,
             gate: Gate::default(),
             pace: Pace::default(),
-            current: RwLock::new(Current::new(view)),
+            current: RwLock::new(Current::new(view, share)),
         };
-        runtime.shut_unless_active(view);
+        runtime.hold_back(view);
         runtime
     }
 
-    /// Shut at once, before anybody may pass; opening is the guardian's.
-    fn shut_unless_active(&self, view: &SubscriptionView) {
+    /// Shut or paused at once, before anybody may pass; opening is the guardian's.
+    fn hold_back(&self, view: &SubscriptionView) {
         if view.subscription.state != State::Active && self.gate.is_open() {
             self.gate.shut();
+        }
+        let now = UtcTime::now();
+        match view.pause_until {
+            Some(until) if until > now => self.gate.pause(until.since(now)),
+            _ => {}
         }
     }
 
@@ -96,27 +111,39 @@ impl Runtime {
             .clone()
     }
 
-    /// Takes over a changed row. Attempts in flight keep what they began with.
-    pub(crate) fn update(&self, view: &SubscriptionView) {
-        self.shut_unless_active(view);
-        self.window.set_max(width(&view.subscription.settings));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(view);
+    /// Takes over a changed row, or a changed share. Attempts in flight keep what they began with.
+    pub(crate) fn update(&self, view: &SubscriptionView, share: Share) {
+        if self.current().epoch != view.epoch {
+            // What the receiver asked for, it asked as it was before.
+            self.gate.unpause();
+        }
+        self.hold_back(view);
+        self.window
+            .set_max(width(&view.subscription.settings, share));
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(view, share);
     }
 }
 
-/// Where the order counts one message is in hand at a time.
-fn width(settings: &Settings) -> usize {
-    if settings.ordered() {
+/// How many messages may be in hand here: one in all where the order counts, and none where the
+/// rate limit leaves this worker nothing.
+fn width(settings: &Settings, share: Share) -> usize {
+    if settings.rate_per_second() > 0 && share.of(settings.rate_per_second()) == 0 {
+        return 0;
+    }
+    let all = if settings.ordered() {
         1
     } else {
-        settings.max_in_flight() as usize
-    }
+        settings.max_in_flight()
+    };
+    share.of(all) as usize
 }
 
 /// Admits the attempts of one round: at the subscription's pace, into a slot, with its settings as
 /// they are then.
 pub(crate) struct Admission {
     pub(crate) runtime: Arc<Runtime>,
+    /// Passes whatever the gate holds back.
+    pub(crate) probes: bool,
     /// Ends pauses and lets nothing new begin.
     pub(crate) stop: CancellationToken,
 }
@@ -126,21 +153,37 @@ impl RoundHooks for Admission {
 
     async fn admit(&self) -> Option<(Arc<Endpoint>, Slot)> {
         let admitted = async {
-            let settings = self.runtime.current().settings;
-            let rate = Rate::new(settings.rate_per_second(), settings.burst());
-            self.runtime.pace.turn(rate).await;
-            let slot = self.runtime.slots.acquire().await;
-            (self.runtime.current().endpoint, slot)
+            loop {
+                if !self.probes && !self.runtime.gate.resumed().await {
+                    return None;
+                }
+                self.runtime.pace.turn(self.runtime.current().rate).await;
+                let slot = self.runtime.slots.acquire().await;
+                // It may have been shut while this one waited for its turn.
+                if self.probes || self.runtime.gate.is_open() {
+                    return Some((self.runtime.current().endpoint, slot));
+                }
+            }
         };
         tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
-            admitted = admitted => Some(admitted),
+            admitted = admitted => admitted,
         }
     }
 
     async fn interrupted(&self) {
-        self.stop.cancelled().await;
+        let held = async {
+            if self.probes {
+                std::future::pending().await
+            } else {
+                self.runtime.gate.held().await;
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = held => {}
+        }
     }
 }
 
@@ -167,17 +210,22 @@ impl Directory {
     }
 
     /// Takes over what was read: known subscriptions go on with their windows and gates.
-    pub(crate) fn update(&self, views: &[SubscriptionView], slots: impl Fn() -> Slots) {
+    pub(crate) fn update(
+        &self,
+        views: &[SubscriptionView],
+        share: Share,
+        slots: impl Fn() -> Slots,
+    ) {
         let mut runtimes = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *runtimes);
         for view in views {
             let uuid = view.subscription.uuid.clone();
             let runtime = match before.remove(&uuid) {
                 Some(runtime) => {
-                    runtime.update(view);
+                    runtime.update(view, share);
                     runtime
                 }
-                None => Arc::new(Runtime::new(view, slots())),
+                None => Arc::new(Runtime::new(view, share, slots())),
             };
             runtimes.insert(uuid, runtime);
         }

@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use webhook_bus::{Acker, Message};
 use webhook_delivery::{DeliveryClient, PreparedEvent, RetryPolicy, Round, Verdict};
 use webhook_model::{DeliveryStatus, EventId, Topic, UtcTime};
-use webhook_store::{AttemptRecord, Claimed, DeliveryRecord};
+use webhook_store::{AttemptRecord, Claimed, DeliveryRecord, Store};
 
 use crate::{
     counters::Counters,
     gate::Pass,
     guardian::{Notice, Probed},
     in_hand::InHand,
-    judge::{Judgement, Rounds, judge},
+    judge::{Judgement, Rounds, held_back, judge},
     recorder::{Outcome, Recorder, Release},
     redelivery::{failed, probed},
     runtime::{Admission, Current, Runtime},
@@ -30,6 +30,7 @@ const UNDECODABLE_KEPT: usize = 64 << 10;
 pub(crate) struct Dispatch {
     pub(crate) client: DeliveryClient,
     pub(crate) recorder: Recorder,
+    pub(crate) guardian: mpsc::Sender<Notice>,
     pub(crate) counters: Arc<Counters>,
     /// Ends even what is in flight: the drain deadline has passed.
     pub(crate) cut: CancellationToken,
@@ -159,17 +160,40 @@ impl Finished {
 }
 
 impl Dispatch {
-    /// Plays one round and judges it; none when it was interrupted.
+    /// Plays one round and judges it; none when it was interrupted by the order to stop.
     pub(crate) async fn round(
         &self,
         job: &Job,
         runtime: &Arc<Runtime>,
         stop: &CancellationToken,
+    ) -> Option<Finished> {
+        self.play(job, runtime, stop, &RetryPolicy::default(), false)
+            .await
+    }
+
+    /// The one attempt of a probe, past a gate that is shut.
+    pub(crate) async fn probe(
+        &self,
+        job: &Job,
+        runtime: &Arc<Runtime>,
+        stop: &CancellationToken,
+    ) -> Option<Finished> {
+        self.play(job, runtime, stop, &RetryPolicy::none(), true)
+            .await
+    }
+
+    async fn play(
+        &self,
+        job: &Job,
+        runtime: &Arc<Runtime>,
+        stop: &CancellationToken,
         policy: &RetryPolicy,
+        probes: bool,
     ) -> Option<Finished> {
         let began = runtime.current();
         let admission = Admission {
             runtime: runtime.clone(),
+            probes,
             stop: stop.clone(),
         };
         let round = tokio::select! {
@@ -179,25 +203,42 @@ impl Dispatch {
         };
         self.counters.attempts(round.attempts.len());
         let now = runtime.current();
-        let judgement = judge(
+        let judged = judge(
             &round.outcome,
             job.rounds,
             now.epoch != began.epoch,
             &now.settings,
             UtcTime::now(),
             jitter(),
-        )?;
+        );
+        let judgement = match judged {
+            Some(judgement) => judgement,
+            None if stop.is_cancelled() => return None,
+            None => held_back(job.rounds, UtcTime::now()),
+        };
         if let Some(success) = judgement.success {
             runtime.window.report(success);
         }
         if let Some(pause) = judgement.pause {
             runtime.gate.pause(pause);
+            self.tell(Notice::Paused {
+                uuid: runtime.uuid.clone(),
+                epoch: began.epoch,
+                until: UtcTime::now() + pause,
+            })
+            .await;
         }
         Some(Finished {
             round,
             judgement,
             began,
         })
+    }
+
+    /// Tells the breaker.
+    pub(crate) async fn tell(&self, notice: Notice) {
+        // The guardian ends after everybody who reports to it.
+        let _ = self.guardian.send(notice).await;
     }
 
     /// Hands the outcome to the recorder, together with what it is to let go of.
@@ -232,7 +273,7 @@ impl Dispatch {
 /// A message in hand, and everything that is let go of with it.
 pub(crate) struct Delivery {
     pub(crate) dispatch: Dispatch,
-    pub(crate) guardian: mpsc::Sender<Notice>,
+    pub(crate) store: Store,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stop: CancellationToken,
     pub(crate) acker: Acker,
@@ -247,12 +288,7 @@ impl Delivery {
         if self.runtime.current().settings.ordered() {
             return self.run_in_order(job).await;
         }
-        let policy = RetryPolicy::default();
-        match self
-            .dispatch
-            .round(&job, &self.runtime, &self.stop, &policy)
-            .await
-        {
+        match self.dispatch.round(&job, &self.runtime, &self.stop).await {
             Some(finished) => self.finish(&job, finished, None).await,
             None => self.in_hand.remove(job.seq),
         }
@@ -261,7 +297,6 @@ impl Delivery {
     /// Where the order counts, a failure is tried again in place: the next event waits until this
     /// one is delivered or given up.
     async fn run_in_order(self, mut job: Job) {
-        let mut failures = 0;
         loop {
             let pass = tokio::select! {
                 biased;
@@ -269,38 +304,33 @@ impl Delivery {
                 pass = self.runtime.gate.enter() => pass,
             };
             let probes = pass == Pass::Probe;
-            let policy = if probes {
-                RetryPolicy::none()
-            } else {
-                RetryPolicy::default()
-            };
             let epoch = self.runtime.current().epoch;
-            let round = self
-                .dispatch
-                .round(&job, &self.runtime, &self.stop, &policy)
-                .await;
+            let (dispatch, runtime) = (&self.dispatch, &self.runtime);
+            let round = if probes {
+                dispatch.probe(&job, runtime, &self.stop).await
+            } else {
+                dispatch.round(&job, runtime, &self.stop).await
+            };
             let Some(finished) = round else {
-                self.tell(probes, epoch, Probed::Released).await;
+                if probes {
+                    let released = probed(&runtime.uuid, epoch, Probed::Released);
+                    dispatch.tell(released).await;
+                }
                 return self.in_hand.remove(job.seq);
             };
             if finished.is_delivered() || (finished.is_dead() && !probes) {
-                let success = probes.then(|| probed(&self.runtime.uuid, epoch, Probed::Succeeded));
+                let success = probes.then(|| probed(&runtime.uuid, epoch, Probed::Succeeded));
                 return self.finish(&job, finished, success).await;
             }
             job.attempts += finished.attempts();
             if probes {
-                self.tell(true, epoch, failed(&finished)).await;
+                let failed = probed(&runtime.uuid, epoch, failed(&finished));
+                dispatch.tell(failed).await;
                 continue;
             }
             job.rounds = Rounds::Redelivery(finished.rounds());
             if finished.counts() {
-                failures += 1;
-                let notice = Notice::Failures {
-                    uuid: self.runtime.uuid.clone(),
-                    epoch,
-                    count: failures,
-                };
-                let _ = self.guardian.send(notice).await;
+                self.count(epoch, &finished).await;
             }
             tokio::select! {
                 biased;
@@ -310,11 +340,21 @@ impl Delivery {
         }
     }
 
-    async fn tell(&self, probes: bool, epoch: i64, result: Probed) {
-        if probes {
-            let notice = probed(&self.runtime.uuid, epoch, result);
-            // The guardian ends after everybody who reports to it.
-            let _ = self.guardian.send(notice).await;
+    /// A failure that leaves no row counts all the same.
+    async fn count(&self, epoch: i64, finished: &Finished) {
+        let uuid = &self.runtime.uuid;
+        let error = finished.error();
+        let counted = self
+            .store
+            .count_failure(uuid, epoch, &error, UtcTime::now())
+            .await;
+        match counted {
+            Ok(Some(failures)) => self.dispatch.tell(Notice::failures(failures)).await,
+            // It failed as the subscription was before.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, subscription = %uuid, "cannot count a failed delivery; the next one counts");
+            }
         }
     }
 

@@ -1,6 +1,9 @@
 //! Reads the tables, starts and stops pair tasks, and goes on doing so until it is told to stop.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, watch},
@@ -11,6 +14,7 @@ use webhook_store::{Pair, Position, Snapshot, StoreError};
 
 use crate::{
     WorkerConfig,
+    crew::Progress,
     guardian::Notice,
     in_hand::InHand,
     pair::{Order, PairContext, PairTask, forget},
@@ -42,6 +46,10 @@ pub(crate) struct Supervisor {
     running: BTreeMap<String, Running>,
     tasks: JoinSet<String>,
     applied: watch::Sender<i64>,
+    /// Told to the other workers.
+    progress: watch::Sender<Progress>,
+    /// What waits until something beyond a pair's end was let go of.
+    settling: JoinSet<()>,
     /// Parent of every pair's stop token.
     stop: CancellationToken,
 }
@@ -52,6 +60,7 @@ impl Supervisor {
         directory: Directory,
         config: &WorkerConfig,
         applied: watch::Sender<i64>,
+        progress: watch::Sender<Progress>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -61,6 +70,8 @@ impl Supervisor {
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             applied,
+            progress,
+            settling: JoinSet::new(),
             stop,
         }
     }
@@ -94,6 +105,7 @@ impl Supervisor {
         while let Some(ended) = self.tasks.join_next().await {
             self.ended(ended);
         }
+        self.settling.shutdown().await;
     }
 
     /// Waits for a pair task to end; forever while none runs.
@@ -120,20 +132,21 @@ impl Supervisor {
 
     async fn reload(&mut self) -> Result<(), StoreError> {
         let snapshot = self.snapshot_in_step().await?;
+        let share = self.context.crew.share();
         self.directory
-            .update(&snapshot.subscriptions, || self.pool.subscription());
+            .update(&snapshot.subscriptions, share, || self.pool.subscription());
         let running = self
             .running
             .iter()
             .map(|(id, r)| (id.clone(), r.end))
             .collect();
-        self.apply(plan(&running, &snapshot, &self.context.incarnation));
-        // The guardian ends after everybody who reports to it.
-        let _ = self
-            .context
-            .guardian
-            .send(Notice::Reloaded(snapshot.subscriptions))
-            .await;
+        let draining = snapshot.ended.iter().filter(|pair| pair.drain);
+        let handing_over = draining.map(|pair| pair.subscription.clone()).collect();
+        let plan = plan(&running, &snapshot, &self.context.incarnation);
+        self.apply(plan, snapshot.version, &handing_over);
+        self.settle(snapshot.version);
+        let read = Notice::Reloaded(snapshot.subscriptions);
+        self.context.dispatch.tell(read).await;
         // Only now may messages that waited for this version go on.
         self.applied.send_replace(snapshot.version);
         Ok(())
@@ -165,11 +178,36 @@ impl Supervisor {
         Ok(snapshot)
     }
 
-    fn apply(&mut self, plan: Plan) {
+    /// Works by this version from now on. What was taken beyond the end of a pair, just before it
+    /// was known, is said to be held until it was let go of.
+    fn settle(&mut self, version: i64) {
+        let mut held: BTreeMap<String, Vec<(InHand, u64)>> = BTreeMap::new();
+        for running in self.running.values() {
+            if let Some(end) = running.end.filter(|end| running.in_hand.holds_above(*end)) {
+                held.entry(running.subscription.clone())
+                    .or_default()
+                    .push((running.in_hand.clone(), end));
+            }
+        }
+        self.settling.abort_all();
+        let holding = held.keys().cloned().collect();
+        self.progress.send_replace(Progress { version, holding });
+        for (subscription, pairs) in held {
+            let progress = self.progress.clone();
+            self.settling.spawn(async move {
+                for (in_hand, end) in pairs {
+                    in_hand.nothing_above(end).await;
+                }
+                progress.send_if_modified(|it| it.holding.remove(&subscription));
+            });
+        }
+    }
+
+    fn apply(&mut self, plan: Plan, version: i64, handing_over: &BTreeSet<String>) {
         for (id, end) in plan.finish {
             if let Some(running) = self.running.get_mut(&id) {
                 running.end = Some(end);
-                running.orders.send_replace(Order::Finish(end));
+                running.orders.send_replace(Order::Finish { end, version });
             }
         }
         for id in plan.stop {
@@ -185,7 +223,8 @@ impl Supervisor {
             }
         }
         for pair in plan.start {
-            self.start(pair);
+            let succeeds = pair.end_seq.is_none() && handing_over.contains(&pair.subscription);
+            self.start(pair, version, succeeds);
         }
     }
 
@@ -199,17 +238,14 @@ impl Supervisor {
         true
     }
 
-    fn start(&mut self, pair: Pair) {
+    fn start(&mut self, pair: Pair, version: i64, succeeds: bool) {
         let Some(runtime) = self.directory.get(&pair.subscription) else {
             return;
         };
-        let predecessors = self
-            .running
-            .values()
-            .filter(|running| running.subscription == pair.subscription)
-            .filter_map(|running| Some((running.in_hand.clone(), running.end?)))
-            .collect();
-        let order = pair.end_seq.map_or(Order::Run, Order::Finish);
+        let order = match pair.end_seq {
+            Some(end) => Order::Finish { end, version },
+            None => Order::Run,
+        };
         let (orders, ordered) = watch::channel(order);
         let running = Running {
             subscription: pair.subscription.clone(),
@@ -226,7 +262,8 @@ impl Supervisor {
             orders: ordered,
             stop: running.stop.clone(),
             in_hand: running.in_hand.clone(),
-            predecessors,
+            succeeds: succeeds.then_some(version),
+            progress: self.progress.subscribe(),
         };
         self.running.insert(id.clone(), running);
         self.tasks.spawn(async move {

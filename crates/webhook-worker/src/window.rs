@@ -19,8 +19,8 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
+    /// A `max` of 0 lets nothing in: the subscription is another worker's.
     pub(crate) fn new(max: usize) -> Self {
-        let max = max.max(1);
         Self {
             current: START.min(max),
             max,
@@ -35,16 +35,15 @@ impl Limit {
     }
 
     fn clamped(self, max: usize) -> Self {
-        let max = max.max(1);
         Self {
-            current: self.current.min(max),
+            current: self.current.clamp(max.min(1), max),
             max,
         }
     }
 
     pub(crate) fn halved(self) -> Self {
         Self {
-            current: (self.current / 2).max(1),
+            current: (self.current / 2).max(self.max.min(1)),
             ..self
         }
     }
@@ -90,6 +89,16 @@ impl Window {
         }
     }
 
+    /// Waits until one more message may be taken. Cancel-safe.
+    pub(crate) async fn room(&self) {
+        drop(self.acquire(1).await);
+    }
+
+    /// Whether anything may be taken at all, now or later.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lock().limit.max > 0
+    }
+
     fn try_acquire(&self, wanted: usize) -> Vec<WindowPermit> {
         self.take(|free| free.min(wanted))
     }
@@ -109,7 +118,8 @@ impl Window {
 
     /// Begins anew at one: a receiver that just recovered is not flooded.
     pub(crate) fn restart(&self) {
-        self.lock().limit.current = 1;
+        let mut inner = self.lock();
+        inner.limit.current = inner.limit.max.min(1);
     }
 
     /// Takes a new upper bound from a changed subscription.
@@ -167,7 +177,7 @@ mod tests {
             for success in outcomes {
                 let before = limit.current;
                 limit = if success { limit.grown() } else { limit.halved() };
-                prop_assert!((1..=max.max(1)).contains(&limit.current));
+                prop_assert!((max.min(1)..=max).contains(&limit.current));
                 let direction = if success { limit.current >= before } else { limit.current <= before };
                 prop_assert!(direction);
             }
@@ -189,6 +199,18 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), 1);
         drop(permits);
         assert_eq!(window.acquire(10).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_enters_a_window_of_another_worker_until_it_is_ours() {
+        let window = Window::new(0);
+        window.report(true);
+        window.restart();
+        assert!(!window.is_wanted());
+        assert!(window.try_acquire(1).is_empty());
+        window.set_max(8);
+        window.room().await;
+        assert_eq!(window.acquire(8).await.len(), 1);
     }
 
     #[tokio::test]

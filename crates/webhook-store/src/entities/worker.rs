@@ -12,8 +12,10 @@ pub(crate) struct Model {
     /// Epoch microseconds of the database's clock, as `beat_at`.
     pub(crate) started_at: i64,
     pub(crate) beat_at: i64,
-    /// The config version up to which it has let go of everything that ended.
+    /// The config version it works by.
     pub(crate) settled: i64,
+    /// JSON list of the subscriptions of which it holds events beyond the end of their pairs.
+    pub(crate) holding: String,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

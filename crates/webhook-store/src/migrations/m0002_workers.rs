@@ -40,6 +40,7 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Worker::StartedAt).big_integer().not_null())
             .col(ColumnDef::new(Worker::BeatAt).big_integer().not_null())
             .col(ColumnDef::new(Worker::Settled).big_integer().not_null())
+            .col(ColumnDef::new(Worker::Holding).text().not_null())
             .to_owned();
         manager.create_table(workers).await?;
         let pause = Table::alter()

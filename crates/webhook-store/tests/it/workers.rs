@@ -18,6 +18,7 @@ fn beat(instance: &str, settled: i64) -> Beat {
         name: format!("host/{instance}"),
         version: "1.2.3".into(),
         settled,
+        holding: vec![format!("of {instance}")],
     }
 }
 
@@ -36,6 +37,7 @@ async fn everybody_sees_the_same_roll() {
     assert_eq!(names, [("one", 7), ("two", 0)]);
     assert_eq!(both.version, store.config_version().await.unwrap());
     assert_eq!(both.alive[0].name, "host/one");
+    assert_eq!(both.alive[1].holding, ["of two"]);
     assert!(both.alive[0].silent_for < Duration::from_secs(60));
 
     let later = store.beat(&beat("two", 9), PATIENCE).await.unwrap();

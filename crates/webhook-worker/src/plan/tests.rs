@@ -46,6 +46,7 @@ fn snapshot(rows: &[(&str, &[Pair])], ended: &[Pair], bad: &[&str]) -> Snapshot 
             settings: Settings::default(),
         },
         epoch: 0,
+        pause_until: None,
         breaker: BreakerState::default(),
         pairs: pairs.to_vec(),
     };

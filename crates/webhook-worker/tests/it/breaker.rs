@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use webhook_bus::Watch;
 use webhook_model::{Settings, State, TopicPattern};
@@ -164,4 +164,68 @@ async fn rows_wait_while_it_is_tripped() {
     rig.drain().await;
     let rows = rig.rows(&subscription.uuid);
     assert!(rows.iter().all(|row| row.status == "retrying"), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_under_way_wait_for_the_recovery_too() {
+    let mut rig = Rig::new().await;
+    rig.start_with(WorkerConfig {
+        circuit_threshold: 1,
+        ..slow()
+    });
+    let mut tripped = watch(&rig, "system.webhook.tripped").await;
+    let receiver = Receiver::start(Behaviour::decide(|received| {
+        let refused = received.topic() == Some("attacker.refused");
+        Behaviour::status(if refused { 400 } else { 503 })
+    }))
+    .await;
+    let subscription = rig
+        .subscribe("siem", &receiver.url(), &["attacker.>"])
+        .await;
+    rig.publish_many("attacker.observed", 3).await;
+    receiver.wait_for(3, PATIENCE).await;
+    rig.publish("attacker.refused").await;
+    heard(&mut tripped).await;
+    // Nobody plays out the four attempts of a round at a receiver that is switched off.
+    rig.recorded(&subscription.uuid, "retrying", 3).await;
+    rig.drain().await;
+    let rows = rig.rows(&subscription.uuid);
+    let under_way = rows.iter().filter(|row| row.status == "retrying");
+    assert!(under_way.clone().all(|row| row.attempts < 4), "{rows:?}");
+    assert_eq!(under_way.count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_the_receiver_asked_for_outlives_the_worker() {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let mut rig = Rig::started().await;
+    let receiver = Receiver::start(Behaviour::first(
+        1,
+        Behaviour::status_with(429, "retry-after", "5"),
+        Behaviour::ok(),
+    ))
+    .await;
+    rig.subscribe("siem", &receiver.url(), &["attacker.>"])
+        .await;
+    rig.publish("attacker.observed").await;
+    receiver.wait_for(1, PATIENCE).await;
+    let asked = Instant::now();
+    let written = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while rig.store.snapshot().await.unwrap().subscriptions[0]
+            .pause_until
+            .is_none()
+        {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.unwrap();
+    rig.drain().await;
+    rig.start();
+    rig.publish("attacker.observed").await;
+    receiver.wait_for(2, PATIENCE).await;
+    // The answer took a moment to be seen here.
+    assert!(asked.elapsed() > PAUSE - Duration::from_millis(500));
+    receiver.wait_for(3, PATIENCE).await;
+    rig.drain().await;
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use webhook_model::Settings;
+use webhook_model::{Settings, State};
 use webhook_testkit::{Behaviour, Receiver, Reconciler};
 use webhook_worker::WorkerConfig;
 
@@ -79,4 +79,48 @@ async fn a_tripped_one_recovers_in_order() {
     let report = reconciler.report();
     report.assert_exact();
     assert!(report.out_of_order.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_in_place_count_across_a_restart() {
+    let mut rig = Rig::new().await;
+    let config = || WorkerConfig {
+        circuit_threshold: 2,
+        cool_down: Duration::from_secs(300),
+        ..WorkerConfig::default()
+    };
+    rig.start_with(config());
+    let receiver = Receiver::start(Behaviour::status(500)).await;
+    let subscription = rig
+        .subscribe_with("siem", &receiver.url(), &["attacker.>"], ordered())
+        .await;
+    rig.publish("attacker.observed").await;
+    let row = async || rig.store.get(&subscription.uuid).await.unwrap().unwrap();
+    let counted = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while row().await.consecutive_failures == 0 {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.unwrap();
+    assert_eq!(row().await.last_error.as_deref(), Some("http 500"));
+    rig.drain().await;
+    rig.start_with(config());
+    let tripped = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while rig
+            .store
+            .get(&subscription.uuid)
+            .await
+            .unwrap()
+            .unwrap()
+            .state
+            == State::Active
+        {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, tripped).await.unwrap();
+    assert_eq!(receiver.count(), 8, "two rounds of four attempts");
+    rig.drain().await;
 }
