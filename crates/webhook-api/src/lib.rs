@@ -17,6 +17,7 @@
 
 mod api;
 mod auth;
+mod backlog;
 mod body;
 mod config;
 mod deliveries;

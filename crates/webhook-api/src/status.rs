@@ -8,9 +8,12 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 use webhook_bus::BusStatus;
 use webhook_model::UtcTime;
-use webhook_store::Counts;
+use webhook_store::{Counts, Worker};
 
-use crate::routes::{Answer, Call, json};
+use crate::{
+    backlog::{self, Backlog},
+    routes::{Answer, Call, json},
+};
 
 /// How long the answer waits for one dependency; one that hangs is as good as away.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +22,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Serialize, ToSchema)]
 #[schema(as = Status)]
 pub(crate) struct StatusBody {
+    /// Those that were heard within the last hour; null when the database cannot be reached.
+    #[schema(required = true)]
+    workers: Option<Vec<WorkerBody>>,
     bus: BusBody,
     database: DatabaseBody,
     /// By state; null when the database cannot be reached.
@@ -27,6 +33,30 @@ pub(crate) struct StatusBody {
     /// Those that have not arrived; null when the database cannot be reached.
     #[schema(required = true)]
     deliveries: Option<DeliveryCounts>,
+    /// What waits on the bus; null when it was not counted within five seconds.
+    #[schema(required = true)]
+    backlog: Option<Backlog>,
+}
+
+/// A worker, by its own word.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Worker)]
+pub(crate) struct WorkerBody {
+    /// A uuid of this run.
+    instance: String,
+    /// Host and process.
+    #[schema(example = "master/4711")]
+    name: String,
+    #[schema(example = "0.1.0")]
+    version: String,
+    /// Whether the others count on it; false once it has been silent for 15 seconds.
+    #[schema(example = true)]
+    alive: bool,
+    #[schema(value_type = String, format = DateTime, example = "2026-04-24T12:00:00.000000Z")]
+    started_at: UtcTime,
+    /// How long ago it was heard.
+    #[schema(example = 1.5)]
+    silent_seconds: f64,
 }
 
 /// The bus.
@@ -88,7 +118,7 @@ pub(crate) struct DeliveryCounts {
 
 /// Status
 ///
-/// Of the bus and the database, each asked for at most five seconds, with what waits.
+/// Of the workers, the bus and the database, each asked for at most five seconds, with what waits.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status", operation_id = "status",
     security(("bearer" = [])),
     responses(
@@ -102,28 +132,35 @@ pub(crate) async fn show(call: Call) -> Answer {
     let body = call
         .api
         .work(|api| async move {
-            let (bus, counts) = tokio::join!(
+            let (bus, counts, workers, backlog) = tokio::join!(
                 within(async {
                     api.deps.bus.position().await.map_err(|e| e.to_string())?;
                     Ok(api.deps.bus.status().await)
                 }),
                 within(async { api.deps.store.counts().await.map_err(|e| e.to_string()) }),
+                within(async { api.deps.store.workers().await.map_err(|e| e.to_string()) }),
+                within(async {
+                    let snapshot = api.deps.store.snapshot().await;
+                    let views = snapshot.map_err(|e| e.to_string())?.subscriptions;
+                    let backlog = backlog::of_all(&api, &views).await;
+                    backlog.map_err(|e| e.to_string())
+                }),
             );
-            Ok(StatusBody::new(bus, counts))
+            Ok(StatusBody {
+                workers: known("workers", workers).map(worker_bodies),
+                backlog: known("backlog", backlog),
+                ..StatusBody::new(known("bus", bus), known("database", counts))
+            })
         })
         .await?;
     json(StatusCode::OK, &body)
 }
 
 impl StatusBody {
-    fn new(bus: Result<BusStatus, String>, counts: Result<Counts, String>) -> Self {
-        let bus = bus
-            .map_err(|failure| tracing::warn!(failure, "the bus has no status"))
-            .ok();
-        let counts = counts
-            .map_err(|failure| tracing::warn!(failure, "the database has no status"))
-            .ok();
+    fn new(bus: Option<BusStatus>, counts: Option<Counts>) -> Self {
         Self {
+            workers: None,
+            backlog: None,
             database: DatabaseBody {
                 reachable: counts.is_some(),
             },
@@ -146,6 +183,27 @@ impl StatusBody {
             },
         }
     }
+}
+
+/// What was found; what was not is in the log.
+fn known<T>(what: &str, found: Result<T, String>) -> Option<T> {
+    found
+        .map_err(|failure| tracing::warn!(what, failure, "status without it"))
+        .ok()
+}
+
+fn worker_bodies(workers: Vec<Worker>) -> Vec<WorkerBody> {
+    workers
+        .into_iter()
+        .map(|worker| WorkerBody {
+            alive: worker.is_alive(),
+            silent_seconds: worker.silent_for.as_secs_f64(),
+            instance: worker.instance,
+            name: worker.name,
+            version: worker.version,
+            started_at: worker.started_at,
+        })
+        .collect()
 }
 
 async fn within<T>(check: impl Future<Output = Result<T, String>>) -> Result<T, String> {

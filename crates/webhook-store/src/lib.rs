@@ -71,4 +71,4 @@ pub use types::{
     FailureCount, NewSubscription, Pair, Patched, Position, Snapshot, SubscriptionPatch,
     SubscriptionView, UserRow,
 };
-pub use workers::{Beat, Roll, Worker};
+pub use workers::{Beat, Roll, WORKER_PATIENCE, Worker};

@@ -82,6 +82,13 @@ pub struct Pair {
     pub drain: bool,
 }
 
+impl Pair {
+    /// What its consumer is called on a bus that other deployments may use, too.
+    pub fn consumer_name(&self, deployment_id: &str) -> String {
+        format!("{deployment_id}-{}", self.id)
+    }
+}
+
 /// One subscription as a worker needs it.
 #[derive(Debug, Clone)]
 pub struct SubscriptionView {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait,
+    QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 use webhook_model::UtcTime;
@@ -19,9 +19,12 @@ use crate::{
         worker::{self, Column},
     },
     redelivery::micros,
-    store::WriteTxn,
+    store,
 };
 
+/// How long a worker may be silent before it is dead to the others: several of its beats, so that
+/// a slow commit is not taken for a death.
+pub const WORKER_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the row of a worker that fell silent stays, for an operator to see.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
 
@@ -57,6 +60,13 @@ pub struct Worker {
     pub settled: i64,
     /// Subscriptions of which it still holds events that are beyond the end of their pairs.
     pub holding: Vec<String>,
+}
+
+impl Worker {
+    /// Whether the others count on it.
+    pub fn is_alive(&self) -> bool {
+        self.silent_for <= WORKER_PATIENCE
+    }
 }
 
 /// Everybody, and what they are to work by.
@@ -100,13 +110,13 @@ impl Store {
                     .to_owned(),
             )
             .to_owned();
-        sea_orm::ConnectionTrait::execute(txn.conn(), &insert).await?;
+        txn.conn().execute(&insert).await?;
         worker::Entity::delete_many()
             .filter(Expr::col(Column::BeatAt).lt(clock().sub(micros(FORGOTTEN_AFTER))))
             .exec(txn.conn())
             .await?;
-        let alive = alive(&txn, patience).await?;
-        let version = crate::store::config_version(txn.conn()).await?;
+        let alive = alive(txn.conn(), patience).await?;
+        let version = store::config_version(txn.conn()).await?;
         txn.commit().await?;
         Ok(Roll { alive, version })
     }
@@ -137,10 +147,7 @@ impl Store {
 
     /// Every worker that was heard of within the last hour, by instance.
     pub async fn workers(&self) -> Result<Vec<Worker>, StoreError> {
-        let txn = self.begin_write().await?;
-        let found = alive(&txn, FORGOTTEN_AFTER).await;
-        txn.rollback().await?;
-        found
+        alive(self.db(), FORGOTTEN_AFTER).await
     }
 }
 
@@ -187,8 +194,8 @@ async fn free_leases(
     Ok(())
 }
 
-async fn alive(txn: &WriteTxn, patience: Duration) -> Result<Vec<Worker>, StoreError> {
-    let silence = || backend::clock(txn.backend()).sub(Expr::col(Column::BeatAt));
+async fn alive(conn: &impl ConnectionTrait, patience: Duration) -> Result<Vec<Worker>, StoreError> {
+    let silence = || backend::clock(conn.get_database_backend()).sub(Expr::col(Column::BeatAt));
     let found: Vec<(String, String, String, i64, i64, String, i64)> = worker::Entity::find()
         .select_only()
         .columns([
@@ -203,7 +210,7 @@ async fn alive(txn: &WriteTxn, patience: Duration) -> Result<Vec<Worker>, StoreE
         .filter(silence().lte(micros(patience)))
         .order_by_asc(Column::Instance)
         .into_tuple()
-        .all(txn.conn())
+        .all(conn)
         .await?;
     Ok(found
         .into_iter()

@@ -18,13 +18,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use webhook_store::{Beat, Roll, Store, StoreError, Worker};
+use webhook_store::{Beat, Roll, Store, StoreError, WORKER_PATIENCE, Worker};
 
 /// Time between two beats: a write each, and the longest that a lost signal delays a change.
 const BEAT: Duration = Duration::from_secs(3);
-/// How long a worker may be silent before the others take over its share: some beats, so that a
-/// slow commit is not taken for a death.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// Time between two beats while somebody waits for another worker.
 const BEAT_WHILE_WAITING: Duration = Duration::from_millis(100);
 
@@ -222,12 +219,12 @@ impl Beating {
             settled: progress.version,
             holding: progress.holding.into_iter().collect(),
         };
-        let roll = self.store.beat(&beat, PATIENCE).await?;
+        let roll = self.store.beat(&beat, WORKER_PATIENCE).await?;
         let alive: Vec<String> = roll.alive.iter().map(|it| it.instance.clone()).collect();
         let others_changed = alive != self.alive;
         if others_changed {
             // Whoever is missing now, or died before this one came, works on nothing any more.
-            self.store.free_orphaned_leases(PATIENCE).await?;
+            self.store.free_orphaned_leases(WORKER_PATIENCE).await?;
             if !self.alive.is_empty() {
                 tracing::info!(
                     workers = alive.len(),

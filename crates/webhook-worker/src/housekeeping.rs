@@ -8,9 +8,9 @@ use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, Gap};
 use webhook_model::{UtcTime, topics};
-use webhook_store::{Store, StoreError};
+use webhook_store::{Pair, Store, StoreError};
 
-use crate::{crew::Crew, heartbeat::announce, pair::consumer_name};
+use crate::{crew::Crew, heartbeat::announce};
 
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -91,8 +91,8 @@ async fn gap_found(
         .iter()
         .flat_map(|view| &view.pairs)
         .chain(&snapshot.ended);
-    let named = |id: &str| consumer_name(store.deployment_id(), id) == gap.consumer;
-    let Some(pair) = pairs.find(|pair| named(&pair.id)) else {
+    let named = |pair: &&Pair| pair.consumer_name(store.deployment_id()) == gap.consumer;
+    let Some(pair) = pairs.find(named) else {
         return Ok(());
     };
     let row = webhook_store::Gap {

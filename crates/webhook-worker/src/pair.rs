@@ -92,11 +92,6 @@ pub(crate) struct PairTask {
     pub(crate) progress: watch::Receiver<Progress>,
 }
 
-/// The bus's name for a pair's consumer.
-pub(crate) fn consumer_name(deployment: &str, pair_id: &str) -> String {
-    format!("{deployment}-{pair_id}")
-}
-
 impl PairTask {
     /// Runs until ordered to go, and returns when its last delivery has ended. A pair that was
     /// finished or removed is then gone from the bus and from the tables.
@@ -375,7 +370,7 @@ impl PairTask {
         let mut pauses = Pauses::new(LONGEST_PAUSE);
         loop {
             let spec = ConsumerSpec {
-                name: consumer_name(&self.context.deployment, &self.pair.id),
+                name: self.pair.consumer_name(&self.context.deployment),
                 filter: self.pair.filter.cover.clone(),
                 incarnation: self.pair.incarnation.clone(),
                 start_seq: self.pair.start_seq,
@@ -413,7 +408,7 @@ enum Step {
 /// Removes an ended pair from the bus, then from the tables. What fails is done again by the next
 /// reload, since the table still has the pair.
 pub(crate) async fn forget(context: &PairContext, pair: &Pair) {
-    let name = consumer_name(&context.deployment, &pair.id);
+    let name = pair.consumer_name(&context.deployment);
     if let Err(error) = context.bus.end(&name).await {
         tracing::warn!(%error, pair = %pair.id, "cannot remove an ended consumer; trying again at the next reload");
         return;

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use webhook_bus::BusError;
 use webhook_store::Pair;
 
-use crate::api::Api;
+use crate::{api::Api, backlog};
 
 /// How long an answer waits for the count: the pause is in force already, and a backlog of
 /// millions takes a while to read.
@@ -26,23 +26,7 @@ pub(super) async fn count(api: &Api, ended: &[Pair]) -> Option<u64> {
 async fn sum(api: &Api, ended: &[Pair]) -> Result<u64, BusError> {
     let mut total = 0;
     for pair in ended.iter().filter(|pair| !pair.drain) {
-        total += pending(api, pair).await?;
+        total += backlog::of_pair(api, pair).await?;
     }
     Ok(total)
-}
-
-/// The bus counts by one pattern. Patterns that share a consumer may overlap, and their cover may
-/// match more than they do, so the lesser of both counts is the closer one.
-async fn pending(api: &Api, pair: &Pair) -> Result<u64, BusError> {
-    let bus = &api.deps.bus;
-    let name = format!("{}-{}", api.deps.store.deployment_id(), pair.id);
-    let covered = bus.pending(&name, &pair.filter.cover).await?;
-    if covered == 0 || pair.filter.patterns.is_empty() {
-        return Ok(covered);
-    }
-    let mut asked_for = 0;
-    for pattern in &pair.filter.patterns {
-        asked_for += bus.pending(&name, pattern).await?;
-    }
-    Ok(covered.min(asked_for))
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use webhook_api::tokens::Role;
+use webhook_bus::ConsumerSpec;
+use webhook_store::{Beat, WORKER_PATIENCE};
 
 use crate::{
     deliveries,
@@ -64,5 +66,53 @@ async fn publishers_only_publish() {
         .send_as(&token(Role::Publisher), "GET", ROUTE, None)
         .await;
     reply.problem(403, "Insufficient permissions");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_and_what_waits_for_them() {
+    let server = Server::start().await;
+    let none = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(none["workers"], json!([]));
+    let empty = json!({"events": 0, "complete": true, "subscriptions": []});
+    assert_eq!(none["backlog"], empty);
+
+    let beat = Beat {
+        instance: "8d1a".into(),
+        name: "master/4711".into(),
+        version: "0.1.0".into(),
+        settled: 1,
+        holding: Vec::new(),
+    };
+    server.store.beat(&beat, WORKER_PATIENCE).await.unwrap();
+    let uuid = server.create("siem").await;
+    // Nobody has opened its consumer yet.
+    let unopened = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(unopened["backlog"]["complete"], false);
+    let worker = &unopened["workers"][0];
+    assert_eq!(
+        (&worker["name"], &worker["alive"]),
+        (&json!("master/4711"), &json!(true))
+    );
+
+    let snapshot = server.store.snapshot().await.unwrap();
+    let pair = &snapshot.subscriptions[0].pairs[0];
+    let spec = ConsumerSpec {
+        name: pair.consumer_name(server.store.deployment_id()),
+        filter: pair.filter.cover.clone(),
+        incarnation: pair.incarnation.clone(),
+        start_seq: pair.start_seq,
+    };
+    let consumer = server.bus.consume(spec).await.unwrap();
+    let event = json!({"topic": "attacker.observed", "payload": {}});
+    let list = json!([event, event, {"topic": "decky.d1.state", "payload": {}}]);
+    server.send("POST", "/api/v1/events", Some(&list)).await;
+    let waiting = server.send("GET", ROUTE, None).await.json();
+    let expected = json!({
+        "events": 2, "complete": true,
+        "subscriptions": [{"subscription": uuid, "name": "siem", "events": 2}],
+    });
+    assert_eq!(waiting["backlog"], expected);
+    drop(consumer);
     server.stop().await;
 }
