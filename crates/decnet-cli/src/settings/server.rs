@@ -213,8 +213,15 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     )?;
     let default = WorkerConfig::default();
     Ok(WorkerConfig {
+        name: worker_name(),
         takeover: options.takeover,
         circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
         ..default
     })
+}
+
+/// What an operator calls this process among several.
+fn worker_name() -> String {
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("{}/{}", host.to_string_lossy(), std::process::id())
 }
