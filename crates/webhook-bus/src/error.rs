@@ -100,3 +100,10 @@ pub enum BusError {
     )]
     SocketInUse(PathBuf),
 }
+
+impl BusError {
+    /// Whether the same call may succeed later, because only a connection is missing.
+    pub fn is_connection(&self) -> bool {
+        false
+    }
+}

@@ -24,6 +24,9 @@ pub struct WorkerConfig {
     pub keep_delivered: Duration,
     /// How long it keeps dead letters. Default 30 days.
     pub keep_dead: Duration,
+    /// Longest pause between two tries while the bus or the database does not answer at the start,
+    /// `DECNET_WEBHOOK_BUS_RECONNECT_SECS`. Default 60 s.
+    pub longest_pause: Duration,
     /// Start although another worker's heartbeat is heard. Default false.
     pub takeover: bool,
 }
@@ -40,6 +43,7 @@ impl Default for WorkerConfig {
             drain_deadline: Duration::from_secs(10),
             keep_delivered: Duration::from_secs(7 * 24 * 3_600),
             keep_dead: Duration::from_secs(30 * 24 * 3_600),
+            longest_pause: Duration::from_secs(60),
             takeover: false,
         }
     }

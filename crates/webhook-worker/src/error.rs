@@ -19,3 +19,14 @@ pub enum WorkerError {
     #[error("database: {0}")]
     Store(#[from] StoreError),
 }
+
+impl WorkerError {
+    /// Whether it passes by itself once the bus or the database is back.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Bus(error) => error.is_connection(),
+            Self::Store(error) => error.is_connection(),
+            Self::ForeignWorker { .. } => false,
+        }
+    }
+}

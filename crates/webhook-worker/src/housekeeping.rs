@@ -1,10 +1,13 @@
 //! Keeps the tables within bounds: the log forgets by age, and what the bus's retention took
 //! before a pair had delivered it is written down and said.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::{sync::mpsc, time::MissedTickBehavior};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, Gap};
 use webhook_model::{UtcTime, topics};
@@ -61,9 +64,10 @@ pub(crate) async fn gaps(
     store: Store,
     bus: Bus,
     incarnation: String,
-    mut reports: mpsc::Receiver<Gap>,
+    reports: Arc<Mutex<mpsc::Receiver<Gap>>>,
     stop: CancellationToken,
 ) {
+    let mut reports = reports.lock().await;
     loop {
         let gap = tokio::select! {
             biased;

@@ -40,6 +40,7 @@ mod run;
 mod runtime;
 mod schedule;
 mod send;
+mod session;
 mod slots;
 mod status;
 mod supervisor;

@@ -73,6 +73,20 @@ pub(crate) struct PairContext {
     pub(crate) deployment: String,
     /// The bus the sequence numbers count on.
     pub(crate) incarnation: String,
+    /// Cancelled when that bus turns out to be another one now.
+    pub(crate) recreated: CancellationToken,
+}
+
+impl PairContext {
+    /// Compares the bus with the one that everything counts on; a bus that does not answer is as it
+    /// was.
+    pub(crate) async fn look_at_bus(&self) {
+        if let Ok(position) = self.bus.position().await
+            && position.incarnation != self.incarnation
+        {
+            self.recreated.cancel();
+        }
+    }
 }
 
 /// One pair at work.
@@ -148,6 +162,7 @@ impl PairTask {
                     if pauses.is_first() {
                         tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot take events off the bus; trying again");
                     }
+                    self.context.look_at_bus().await;
                     if !self.pause(&mut pauses).await {
                         break false;
                     }
@@ -381,6 +396,7 @@ impl PairTask {
                     if pauses.is_first() {
                         tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot open a bus consumer; trying again");
                     }
+                    self.context.look_at_bus().await;
                     if !self.pause(&mut pauses).await {
                         return None;
                     }

@@ -1,29 +1,19 @@
-//! A worker's life: register for signals, read the tables, deliver, drain.
+//! A worker's life: sessions, one after the other, until it is told to stop. A session ends early
+//! only where the bus was recreated: everything that counts on the old one begins anew then.
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Notify, mpsc, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use webhook_bus::{Bus, Gap, Watch};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Bus, Gap};
 use webhook_delivery::DeliveryClient;
-use webhook_model::topics;
 use webhook_store::Store;
 
 use crate::{
     Phase, WorkerConfig, WorkerError, WorkerStatus,
-    breaker::Policy,
-    crew::{Crew, Ears, Progress},
-    dead, freshness,
-    guardian::{self, Guardian},
     heartbeat::{self, Identity},
-    housekeeping::{self, Ages},
-    pair::PairContext,
-    recorder::{self, Listeners},
-    redelivery::Redelivery,
-    replay::Replays,
-    runtime::Directory,
-    send::Dispatch,
-    supervisor::Supervisor,
+    pause::Pauses,
+    session::{Ended, Opened, Parts},
 };
 
 /// What a worker works with.
@@ -56,7 +46,9 @@ impl fmt::Display for DrainReport {
     }
 }
 
-/// Delivers until `shutdown`, or until the bus orders a stop. Returns after its last task.
+/// Delivers until `shutdown`, or until the bus orders a stop. Returns after its last task. While the
+/// bus or the database does not answer at first, it stays up, says so once and in its status, and
+/// tries again.
 pub async fn run(
     deps: WorkerDeps,
     config: WorkerConfig,
@@ -67,195 +59,58 @@ pub async fn run(
         deployment: deps.store.deployment_id().to_owned(),
         instance: uuid::Uuid::new_v4().to_string(),
     };
-    if !config.takeover {
-        heartbeat::refuse_foreign(&deps.bus, &identity).await?;
-    }
-    // Registered before the tables are read, so that no change falls in between.
-    let changed = deps
-        .bus
-        .watch(&heartbeat::pattern(topics::SUBSCRIPTIONS_CHANGED))
-        .await?;
-    let control = deps.bus.watch(&heartbeat::pattern(topics::CONTROL)).await?;
-    let incarnation = deps.bus.position().await?.incarnation;
-    for pair in deps.store.rebase_pairs(&incarnation).await? {
-        tracing::warn!(
-            subscription = %pair.subscription,
-            filter = %pair.filter.cover,
-            "the bus was recreated; this pair begins anew at its first event, and what the old bus still held is gone"
-        );
-    }
-
-    // The others know of this worker before it reads anything it works by.
-    let (progress, own_progress) = watch::channel(Progress::default());
-    let (crew, beating) = Crew::join(
-        deps.store.clone(),
-        identity.instance.clone(),
-        config.name.clone(),
-        own_progress,
-    )
-    .await?;
-    let stop = shutdown.child_token();
-    let tasks = TaskTracker::new();
-    let reload = Arc::new(Notify::new());
-    let counters = status.counters();
-    let (recorder, outcomes) = recorder::channel();
-    let (notify_guardian, notices) = guardian::channel();
-    let (dead, dead_reports) = dead::channel();
-    let directory = Directory::default();
-    let cut = CancellationToken::new();
-    let listeners = Listeners {
-        counters: counters.clone(),
-        guardian: notify_guardian.clone(),
-        dead,
+    let parts = Parts {
+        store: deps.store,
+        bus: deps.bus,
+        delivery: deps.delivery,
+        gaps: deps.gaps.map(|gaps| Arc::new(Mutex::new(gaps))),
+        identity,
+        config,
+        status,
+        // An order over the bus ends this worker, not the others of the process.
+        stop: shutdown.child_token(),
     };
-    // These three end one after the other, each when the last of its reporters is gone.
-    let recording = tokio::spawn(recorder::run(
-        deps.store.clone(),
-        outcomes,
-        listeners,
-        cut.clone(),
-    ));
-    let guardian = Guardian::new(
-        deps.store.clone(),
-        deps.bus.clone(),
-        directory.clone(),
-        Policy {
-            threshold: config.circuit_threshold,
-            cool_down: config.cool_down,
-        },
-        reload.clone(),
-        identity.instance.clone(),
-    );
-    let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
-    let announcing = tokio::spawn(dead::run(deps.bus.clone(), directory.clone(), dead_reports));
-    let (applied, applied_seen) = watch::channel(i64::MIN);
-    let (freshness, checker) = freshness::channel(applied_seen.clone());
-    // Lives until what is in flight has ended: the others rely on it.
-    let gone = CancellationToken::new();
-    let ears = Ears {
-        applied: applied_seen,
-        reload: reload.clone(),
-    };
-    let beating = tokio::spawn(beating.run(ears, gone.clone()));
-
-    tasks.spawn({
-        let (store, reload, stop) = (deps.store.clone(), reload.clone(), stop.clone());
-        async move { checker.run(|| store.config_version(), &reload, stop).await }
-    });
-    tasks.spawn(heartbeat::run(
-        deps.bus.clone(),
-        identity.clone(),
-        counters.clone(),
-        config.health_interval,
-        stop.clone(),
-    ));
-    tasks.spawn(reload_on_change(changed, reload.clone(), stop.clone()));
-    tasks.spawn(stop_on_order(control, stop.clone()));
-
-    let dispatch = Dispatch {
-        client: deps.delivery.clone(),
-        recorder,
-        guardian: notify_guardian,
-        counters,
-        cut: cut.clone(),
-    };
-    let redelivery = Redelivery {
-        store: deps.store.clone(),
-        directory: directory.clone(),
-        dispatch: dispatch.clone(),
-        owner: identity.instance.clone(),
-    };
-    tasks.spawn(redelivery.run(stop.clone()));
-    let replays = Replays {
-        store: deps.store.clone(),
-        bus: deps.bus.clone(),
-        incarnation: incarnation.clone(),
-        owner: identity.instance.clone(),
-    };
-    tasks.spawn(replays.run(stop.clone()));
-    let ages = Ages {
-        delivered: config.keep_delivered,
-        dead: config.keep_dead,
-    };
-    tasks.spawn(housekeeping::sweep(
-        deps.store.clone(),
-        crew.clone(),
-        ages,
-        stop.clone(),
-    ));
-    if let Some(reports) = deps.gaps {
-        tasks.spawn(housekeeping::gaps(
-            deps.store.clone(),
-            deps.bus.clone(),
-            incarnation.clone(),
-            reports,
-            stop.clone(),
-        ));
-    }
-    let context = PairContext {
-        store: deps.store.clone(),
-        bus: deps.bus.clone(),
-        dispatch,
-        freshness,
-        crew,
-        deployment: identity.deployment,
-        incarnation,
-    };
-    let supervisor = Supervisor::new(context, directory, &config, applied, progress, stop.clone());
-    status.set(Phase::Running);
-    tasks.spawn({
-        let reload = reload.clone();
-        async move { supervisor.run(&reload, config.reload_interval).await }
-    });
-    tasks.close();
-
-    stop.cancelled().await;
-    status.set(Phase::Draining);
-    // The last recorder handle goes with the last pair task, and the recorder ends with it.
-    let ended = async {
-        tasks.wait().await;
-        let _ = tokio::join!(recording, guarding, announcing);
-    };
-    tokio::pin!(ended);
-    let report = match tokio::time::timeout(config.drain_deadline, &mut ended).await {
-        Ok(()) => DrainReport::Drained,
-        Err(_) => {
-            cut.cancel();
-            ended.await;
-            DrainReport::Cut
-        }
-    };
-    let flushed = deps.bus.flush().await;
-    gone.cancel();
-    let _ = beating.await;
-    flushed?;
-    Ok(report)
-}
-
-async fn reload_on_change(mut changed: Watch, reload: Arc<Notify>, stop: CancellationToken) {
+    let mut first = true;
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            message = changed.next() => match message {
-                Some(_) => reload.notify_one(),
-                None => return,
+        let Some(opened) = open(&parts, first).await? else {
+            return Ok(DrainReport::Drained);
+        };
+        first = false;
+        match opened.run(&parts).await {
+            Ended::Stopped(report) => return Ok(report),
+            Ended::Recreated => {
+                tracing::warn!("the bus was recreated; the worker begins anew on it");
             }
         }
     }
 }
 
-async fn stop_on_order(mut control: Watch, stop: CancellationToken) {
+/// Opens a session, for as long as that may take; none when it is to stop before.
+async fn open(parts: &Parts, first: bool) -> Result<Option<Opened>, WorkerError> {
+    let mut pauses = Pauses::new(parts.config.longest_pause);
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            message = control.next() => match message {
-                Some(message) if heartbeat::orders_stop(&message) => {
-                    tracing::info!("ordered to stop over the bus");
-                    stop.cancel();
-                }
-                Some(_) => {}
-                None => return,
+        let opening = async {
+            if first && !parts.config.takeover {
+                heartbeat::refuse_foreign(&parts.bus, &parts.identity).await?;
             }
+            Opened::open(parts).await
+        };
+        let failed = tokio::select! {
+            biased;
+            () = parts.stop.cancelled() => return Ok(None),
+            opened = opening => match opened {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(error) if error.is_passing() => error,
+                Err(error) => return Err(error),
+            }
+        };
+        parts.status.set(Phase::Idle(failed.to_string()));
+        if pauses.is_first() {
+            tracing::warn!(error = %failed, "the worker is idle: nothing is delivered until this passes; trying again");
+        }
+        tokio::select! {
+            () = parts.stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(pauses.next_pause()) => {}
         }
     }
 }

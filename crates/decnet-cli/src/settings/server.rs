@@ -1,6 +1,6 @@
 //! What `serve`, `api` and `webhook` are started with.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use webhook_delivery::{DeliveryConfig, EgressPolicy};
@@ -205,7 +205,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
         "set it to e.g. 5, or unset it",
         |text| text.parse::<u32>().ok().filter(|&count| count > 0),
     )?;
-    env.parsed(
+    let longest_pause = env.parsed(
         "DECNET_WEBHOOK_BUS_RECONNECT_SECS",
         "a number of seconds, 1 or more",
         "set it to e.g. 60, or unset it",
@@ -215,6 +215,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     Ok(WorkerConfig {
         name: worker_name(),
         takeover: options.takeover,
+        longest_pause: longest_pause.map_or(default.longest_pause, Duration::from_secs),
         circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
         ..default
     })
