@@ -17,12 +17,15 @@
 //! ```
 
 mod build;
+mod nats;
 mod receiver;
 mod reconcile;
 mod signature;
 mod soak;
+pub mod tools;
 
 pub use build::{event, free_port, temp_dir};
+pub use nats::{NatsCluster, NatsServer};
 pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};
 pub use reconcile::{Reconciler, Report};
 pub use signature::Signatures;
