@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod commands;
 mod daemon;
+mod metrics;
 mod notify;
 mod output;
 mod private_file;

@@ -3,7 +3,7 @@
 mod banner;
 mod first_token;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use tokio::{
@@ -23,6 +23,7 @@ pub(crate) use self::{
     first_token::first_token,
 };
 use crate::{
+    metrics::{Metrics, Tells},
     private_file,
     settings::{BusChoice, DataDir, ServerSettings},
 };
@@ -51,6 +52,7 @@ pub(crate) struct Server {
     store: Store,
     bus: Bus,
     status: WorkerStatus,
+    metrics: Arc<Metrics>,
     runs_worker: bool,
     api_url: Option<ApiUrl>,
     probe_addr: Option<SocketAddr>,
@@ -70,12 +72,17 @@ impl Server {
         let (gaps, gap_reports) = mpsc::channel(GAP_REPORTS);
         let (bus, socket) = open_bus(&settings, parts.worker, gaps).await?;
         let delivery = DeliveryClient::new(settings.delivery)?;
-        let status = WorkerStatus::default();
+        let tells = Tells {
+            worker: parts.worker,
+            api: parts.api.is_some(),
+        };
+        let metrics = Metrics::new(store.clone(), bus.clone(), tells);
         let mut server = Self {
             tasks: JoinSet::new(),
             store,
             bus,
-            status,
+            status: metrics.status(),
+            metrics,
             runs_worker: parts.worker && settings.bus != BusChoice::Disabled,
             api_url: None,
             probe_addr: None,
@@ -95,6 +102,11 @@ impl Server {
         if let Some(addr) = parts.probe {
             server.start_probe(addr)?;
         }
+        let (metrics, shutdown) = (server.metrics.clone(), server.shutdown.clone());
+        server.spawn("metrics", async move {
+            metrics.run(shutdown).await;
+            Ok(())
+        });
         if let Some(socket) = socket {
             let shutdown = server.shutdown.clone();
             server.spawn("bus socket", async move {
@@ -212,6 +224,8 @@ impl Server {
             store: self.store.clone(),
             bus: self.bus.clone(),
             delivery,
+            stats: self.metrics.stats(),
+            scrape: self.metrics.scrape(),
         };
         let api = ApiServer::bind(config, deps).await?;
         self.api_url = Some(ApiUrl::leave(data_dir, api.addr())?);
@@ -222,7 +236,8 @@ impl Server {
 
     fn start_probe(&mut self, addr: SocketAddr) -> anyhow::Result<()> {
         let (store, status) = (self.store.clone(), self.status.clone());
-        let probe = ProbeServer::bind(addr, move || missing(store.clone(), status.clone()))?;
+        let missing = move || missing(store.clone(), status.clone());
+        let probe = ProbeServer::bind(addr, missing, self.metrics.scrape())?;
         self.probe_addr = Some(probe.addr());
         let shutdown = self.shutdown.clone();
         self.spawn(

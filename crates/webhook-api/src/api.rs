@@ -17,7 +17,10 @@ use webhook_delivery::DeliveryClient;
 use webhook_model::{Event, Payload, Topic, topics};
 use webhook_store::{Position, Store};
 
-use crate::{body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem, tokens::JwtSecret};
+use crate::{
+    ApiStats, Scrape, body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem,
+    tokens::JwtSecret,
+};
 
 /// How long a request waits for its signal to the workers. They look at the table every 60 s
 /// anyway, so a signal is worth a moment, not a failed request.
@@ -32,6 +35,10 @@ pub struct ApiDeps {
     pub bus: Bus,
     /// Sends test pings, and knows which addresses are refused.
     pub delivery: DeliveryClient,
+    /// Counts what the API does.
+    pub stats: ApiStats,
+    /// Renders `/metrics`.
+    pub scrape: Scrape,
 }
 
 /// Shared by all requests.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::{
+    HttpRequest,
+    http::header::{AUTHORIZATION, HeaderMap},
+};
 use webhook_model::UtcTime;
 
 use crate::{
@@ -14,11 +17,16 @@ use crate::{
 /// Longest token that is looked at; ours have about 400 characters.
 const MAX_TOKEN_CHARS: usize = 8 << 10;
 
+/// What proxies say that they act for somebody with.
+const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Everybody, without a token.
     Open,
+    /// Programs on this machine, without a token; others as with [`Access::Read`].
+    Local,
     /// Admins.
     Admin,
     /// Admins and viewers.
@@ -32,7 +40,7 @@ impl Access {
         match self {
             Self::Open => true,
             Self::Admin => role == Role::Admin,
-            Self::Read => matches!(role, Role::Admin | Role::Viewer),
+            Self::Local | Self::Read => matches!(role, Role::Admin | Role::Viewer),
             Self::Publish => matches!(role, Role::Admin | Role::Publisher),
         }
     }
@@ -49,16 +57,17 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
 }
 
-/// Decides from the head of a request alone; none for open routes.
+/// Decides from the head of a request alone; none where no token is
+/// asked for.
 pub(crate) async fn authorise(
     api: &Arc<Api>,
     access: Access,
-    headers: &HeaderMap,
+    request: &HttpRequest,
 ) -> Result<Option<Caller>, Problem> {
-    if access == Access::Open {
+    if access == Access::Open || (access == Access::Local && is_local(request)) {
         return Ok(None);
     }
-    let claims = bearer(headers)
+    let claims = bearer(request.headers())
         .and_then(|token| tokens::verify(&api.jwt_secret, token))
         .ok_or(Problem::Unauthenticated)?;
     let caller = api.work(|api| identify(api, claims)).await?;
@@ -67,6 +76,17 @@ pub(crate) async fn authorise(
     } else {
         Err(Problem::Forbidden)
     }
+}
+
+/// Whether a program on this machine asks for itself. A proxy on this machine asks for others.
+fn is_local(request: &HttpRequest) -> bool {
+    let loopback = request
+        .peer_addr()
+        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    loopback
+        && !FORWARDED
+            .iter()
+            .any(|name| request.headers().contains_key(*name))
 }
 
 /// The token of the one `Authorization: Bearer …` header (RFC 6750, 2.1).
@@ -112,4 +132,41 @@ fn issued_at(claims: &Claims) -> UtcTime {
     #[expect(clippy::cast_possible_truncation, reason = "saturates as intended")]
     let micros = (claims.iat * 1e6) as i64;
     UtcTime::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(peer: &str, header: Option<(&'static str, &'static str)>, expected: bool) {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let mut request = TestRequest::default().peer_addr(peer);
+        if let Some(header) = header {
+            request = request.insert_header(header);
+        }
+        assert_eq!(is_local(&request.to_http_request()), expected, "{peer}");
+    }
+
+    #[test]
+    fn only_programs_on_this_machine_are_local() {
+        check("127.0.0.1:4711", None, true);
+        check("127.8.9.1:4711", None, true);
+        check("[::1]:4711", None, true);
+        check("[::ffff:127.0.0.1]:4711", None, true);
+        check("192.0.2.7:4711", None, false);
+        check("[::ffff:192.0.2.7]:4711", None, false);
+        check(
+            "192.0.2.7:4711",
+            Some(("x-forwarded-for", "127.0.0.1")),
+            false,
+        );
+        for name in FORWARDED {
+            check("127.0.0.1:4711", Some((name, "127.0.0.1")), false);
+        }
+    }
 }

@@ -66,7 +66,10 @@ pub(crate) async fn publish(call: Call) -> Answer {
             // Moved in, so that its share of the memory is held as long as the events are.
             let _body = body;
             let ids = events.ids;
-            match timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await {
+            let taken = timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await;
+            let stats = &api.deps.stats;
+            stats.published(ids.len(), matches!(taken, Ok(Ok(_))));
+            match taken {
                 Ok(taken) => taken
                     .map(|_| ids)
                     .map_err(|error| Problem::not_published(&error)),

@@ -1,4 +1,4 @@
-//! The HTTP API: subscriptions, test pings, publishing, the delivery log, health, and the OpenAPI document.
+//! The HTTP API: subscriptions, test pings, publishing, the delivery log, health, metrics, and the OpenAPI document.
 //!
 //! It decides who may ask and whether a request makes sense; what then happens is up to the store,
 //! the bus and the delivery client. It knows nothing of how events get from the bus to a receiver.
@@ -26,12 +26,14 @@ mod events;
 mod fields;
 mod health;
 mod limit;
+mod metrics;
 mod openapi;
 mod probe;
 mod problem;
 mod replays;
 mod routes;
 mod server;
+mod stats;
 mod status;
 mod subscriptions;
 pub mod tokens;
@@ -39,6 +41,8 @@ pub mod tokens;
 pub use api::ApiDeps;
 pub use config::ApiConfig;
 pub use error::ApiError;
+pub use metrics::Scrape;
 pub use openapi::openapi;
 pub use probe::ProbeServer;
 pub use server::ApiServer;
+pub use stats::{Answered, ApiStats};

@@ -99,7 +99,7 @@ problems! {
         subscriptions::delete, subscriptions::test, crate::events::publish,
         deliveries::list, deliveries::show, deliveries::retry, crate::status::show,
         crate::replays::create, crate::replays::show,
-        crate::health::healthz, crate::health::readyz, document,
+        crate::health::healthz, crate::health::readyz, crate::metrics::metrics, document,
     ),
     components(
         schemas(ProblemBody, WrongField),
@@ -114,7 +114,7 @@ problems! {
         (name = "events", description = "Publishing; for admins and publishers."),
         (name = "deliveries", description = "What became of each event; for admins and viewers."),
         (name = "status", description = "How the parts fare; for admins and viewers."),
-        (name = "health", description = "Without a token."),
+        (name = "health", description = "Without a token, on this machine."),
     ),
     modifiers(&BearerTokens),
 )]

@@ -1,4 +1,4 @@
-//! Health of a process that has no API: `decnet webhook` serves it at `DECNET_METRICS_ADDR`.
+//! Health and metrics of a process that has no API: `decnet webhook` serves it at `DECNET_METRICS_ADDR`.
 
 use std::{
     future::Future,
@@ -16,7 +16,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiError, health,
+    ApiError, Scrape, health, metrics,
     problem::Problem,
     routes::Answer,
     server::{Limits, listen, serve},
@@ -27,11 +27,12 @@ const GRACE: Duration = Duration::from_secs(1);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
 
-/// Serves `/healthz` and `/readyz`, bound to its address.
+/// Serves `/healthz`, `/readyz` and `/metrics`, bound to its address.
 pub struct ProbeServer {
     listener: TcpListener,
     addr: SocketAddr,
     check: Check,
+    scrape: Scrape,
 }
 
 impl ProbeServer {
@@ -40,8 +41,9 @@ impl ProbeServer {
         SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
     /// Binds the address. `missing` names what is not there, e.g. `database`; it is asked for
-    /// every `/readyz` and should answer within a second or two.
-    pub fn bind<F, Fut>(addr: SocketAddr, missing: F) -> Result<Self, ApiError>
+    /// every `/readyz` and should answer within a second or two. Whoever reaches the address may
+    /// scrape: it is there for nothing else.
+    pub fn bind<F, Fut>(addr: SocketAddr, missing: F, scrape: Scrape) -> Result<Self, ApiError>
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Vec<String>> + Send + 'static,
@@ -51,6 +53,7 @@ impl ProbeServer {
             listener,
             addr,
             check: Arc::new(move || missing().boxed()),
+            scrape,
         })
     }
 
@@ -65,16 +68,16 @@ impl ProbeServer {
             workers: 1,
             grace: GRACE,
         };
-        let check = self.check;
+        let (check, scrape) = (self.check, self.scrape);
         let server = serve(self.listener, limits, shutdown, move |config| {
-            configure(config, &check);
+            configure(config, &check, &scrape);
         })?;
         server.await.map_err(ApiError::Serve)
     }
 }
 
-fn configure(config: &mut ServiceConfig, check: &Check) {
-    let check = Arc::clone(check);
+fn configure(config: &mut ServiceConfig, check: &Check, scrape: &Scrape) {
+    let (check, scrape) = (Arc::clone(check), Arc::clone(scrape));
     config
         .service(
             web::resource("/healthz").to(|request: HttpRequest| async move {
@@ -86,6 +89,15 @@ fn configure(config: &mut ServiceConfig, check: &Check) {
             async move {
                 respond(match readable(&request) {
                     Ok(()) => health::ready(check().await),
+                    Err(problem) => Err(problem),
+                })
+            }
+        }))
+        .service(web::resource("/metrics").to(move |request: HttpRequest| {
+            let scrape = Arc::clone(&scrape);
+            async move {
+                respond(match readable(&request) {
+                    Ok(()) => metrics::answer(scrape().await),
                     Err(problem) => Err(problem),
                 })
             }

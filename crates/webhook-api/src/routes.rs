@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     auth::{self, Access, Caller},
     body::{self, Body},
-    deliveries, events, health,
+    deliveries, events, health, metrics,
     openapi::document,
     problem::Problem,
     replays, status, subscriptions,
@@ -24,6 +24,7 @@ macro_rules! routes {
     ($($method:ident $path:literal $access:ident => $handler:path),* $(,)?) => {
         &[$(Route {
             method: Method::$method,
+            method_name: stringify!($method),
             path: $path,
             access: Access::$access,
             handler: |call| Box::pin($handler(call)),
@@ -48,6 +49,7 @@ pub(crate) const ROUTES: &[Route] = routes![
     GET    "/api/v1/status"                 Read    => status::show,
     GET    "/healthz"                       Open    => health::healthz,
     GET    "/readyz"                        Open    => health::readyz,
+    GET    "/metrics"                       Local   => metrics::metrics,
     GET    "/openapi.json"                  Open    => document,
 ];
 
@@ -57,6 +59,7 @@ pub(crate) type Answer = Result<HttpResponse, Problem>;
 /// One line of the table.
 pub(crate) struct Route {
     pub(crate) method: Method,
+    method_name: &'static str,
     pub(crate) path: &'static str,
     access: Access,
     handler: fn(Call) -> LocalBoxFuture<'static, Answer>,
@@ -71,7 +74,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Who is asking; every route but the open ones has somebody.
+    /// Who is asking; every route that asks for a token has somebody.
     pub(crate) fn caller(&self) -> Result<Caller, Problem> {
         self.caller.clone().ok_or(Problem::Unauthenticated)
     }
@@ -115,7 +118,13 @@ pub(crate) fn configure(api: &Arc<Api>) -> impl FnOnce(&mut ServiceConfig) + use
                 dispatch(Arc::clone(&api), Arc::clone(&routes), request, payload)
             }));
         }
-        config.default_service(web::to(|| async { Problem::NoRoute.into_response() }));
+        config.default_service(web::to(move || {
+            let answer = Problem::NoRoute.into_response();
+            api.deps
+                .stats
+                .answered(None, None, answer.status().as_u16());
+            async { answer }
+        }));
     }
 }
 
@@ -126,17 +135,24 @@ async fn dispatch(
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
+    let stats = api.deps.stats.clone();
     let method = match request.method() {
         &Method::HEAD => Method::GET,
         other => other.clone(),
     };
     let Some(route) = routes.iter().copied().find(|route| route.method == method) else {
-        return Problem::MethodNotAllowed(allow(&routes)).into_response();
+        let answer = Problem::MethodNotAllowed(allow(&routes)).into_response();
+        let path = routes.first().map(|route| route.path);
+        stats.answered(path, None, answer.status().as_u16());
+        return answer;
     };
     let span = tracing::info_span!("request", method = %route.method, route = route.path);
-    settle(answer(api, route, request, payload))
+    let answer = settle(answer(api, route, request, payload))
         .instrument(span)
-        .await
+        .await;
+    let method = route.method_name;
+    stats.answered(Some(route.path), Some(method), answer.status().as_u16());
+    answer
 }
 
 /// Whatever a handler does, there is an answer.
@@ -155,7 +171,7 @@ async fn answer(
     request: HttpRequest,
     payload: Payload,
 ) -> Answer {
-    let caller = auth::authorise(&api, route.access, request.headers()).await?;
+    let caller = auth::authorise(&api, route.access, &request).await?;
     (route.handler)(Call {
         api,
         caller,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_delivery::{PreparedEvent, Verdict};
+use webhook_delivery::{FailureKind, PreparedEvent, Verdict};
 use webhook_model::{Event, Payload, Subscription, Topic, topics};
 use webhook_store::{Patched, Position};
 
@@ -230,7 +230,11 @@ pub(crate) async fn test(call: Call) -> Answer {
         .work(|api| async move {
             let endpoint = endpoint::of(subscription);
             let event = PreparedEvent::new(&event);
-            Ok(api.deps.delivery.attempt(&endpoint, &event).await)
+            let attempt = api.deps.delivery.attempt(&endpoint, &event).await;
+            if attempt.failure == Some(FailureKind::Refused) {
+                api.deps.stats.ping_refused();
+            }
+            Ok(attempt)
         })
         .await?;
     let pinged = Pinged {

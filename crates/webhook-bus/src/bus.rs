@@ -36,6 +36,11 @@ pub struct BusStatus {
     pub incarnation: String,
     /// What it occupies on the disk.
     pub bytes: u64,
+    /// What is free on its disk, where that is known.
+    pub free_bytes: Option<u64>,
+    /// Sequence numbers between the newest message and what the slowest consumer has let go of;
+    /// none where that is not known.
+    pub lag: Option<u64>,
     /// Why publishing is refused at present.
     pub refusing: Option<String>,
 }

@@ -129,18 +129,16 @@ impl Journal {
     }
 
     pub(crate) async fn pending(&self, name: &str, filter: &TopicPattern) -> Result<u64, BusError> {
-        if self.inner.role == Role::Worker {
-            // What was acknowledged here may not be on the disk yet.
-            self.flush().await?;
-        }
         let shared = &self.inner.shared;
         let wanted = name.to_owned();
         let row = shared
             .read(move |connection| queries::consumer(connection, &wanted))
             .await?;
         let row = row.ok_or_else(|| BusError::NoConsumer(name.to_owned()))?;
-        let acked = Arc::new(row.saved.acked());
-        let (mut count, mut after) = (0, Some(row.saved.floor));
+        // What was acknowledged here may not be on the disk yet.
+        let known = shared.hub().up_to_date(row.id);
+        let acked = Arc::new(known.unwrap_or_else(|| row.saved.acked()));
+        let (mut count, mut after) = (0, Some(acked.floor()));
         while let Some(from) = after {
             let (acked, filter) = (acked.clone(), filter.clone());
             let (found, next) = shared
@@ -191,13 +189,32 @@ impl Journal {
             Ok(_) => shared.refusing(),
             Err(error) => Some(error.to_string()),
         };
+        let head = position.map_or(0, |it| it.next_seq - 1);
         BusStatus {
             kind: "journal",
-            head: position.map_or(0, |it| it.next_seq - 1),
+            head,
+            free_bytes: shared.space.free(shared.directory()),
+            lag: self.lag(head).await,
             incarnation: shared.incarnation.to_string(),
             bytes: occupied(&shared.path),
             refusing,
         }
+    }
+
+    /// Known where the consumers are: an appender sees what was written of them, which for idle ones
+    /// is old.
+    async fn lag(&self, head: u64) -> Option<u64> {
+        if self.inner.role != Role::Worker {
+            return None;
+        }
+        let shared = &self.inner.shared;
+        let saved = shared.read(queries::floors).await.ok()?;
+        let mut hub = shared.hub();
+        let floors = saved.into_iter().map(|(id, floor)| {
+            hub.up_to_date(id)
+                .map_or(floor, |acked| acked.floor().max(floor))
+        });
+        Some(floors.min().map_or(0, |floor| head.saturating_sub(floor)))
     }
 
     pub(crate) async fn flush(&self) -> Result<(), BusError> {

@@ -9,7 +9,7 @@ use webhook_model::UtcTime;
 use crate::{
     DeliveryClient, Endpoint, PreparedEvent, Verdict,
     classify::{classify, describe},
-    failure::{self, Phase},
+    failure::{self, Failed, FailureKind, Phase},
     headers::is_custom_header,
     sign,
 };
@@ -36,6 +36,8 @@ pub struct Attempt {
     /// Why it is no success: `http 503`, `non-retryable 404`, or a network error in words;
     /// at most [`MAX_ERROR_CHARS`].
     pub error: Option<String>,
+    /// Why there is no whole answer, if there is none.
+    pub failure: Option<FailureKind>,
     /// The answer's first [`MAX_KEPT_ANSWER_BYTES`], as they came.
     pub answer: Bytes,
 }
@@ -51,7 +53,7 @@ struct Answer {
 
 /// A network error and whether another attempt can end otherwise.
 struct Failure {
-    text: String,
+    failed: Failed,
     verdict: Verdict,
 }
 
@@ -72,10 +74,11 @@ impl DeliveryClient {
         let result = match timeout(limit, self.exchange(endpoint, event, at, &mut answer)).await {
             Ok(result) => result,
             Err(_) => Err(Failure {
-                text: failure::timed_out(limit, self.config().connect_timeout, answer.phase),
+                failed: failure::timed_out(limit, self.config().connect_timeout, answer.phase),
                 verdict: RETRY,
             }),
         };
+        let failure = result.as_ref().err().map(|failure| failure.failed.kind);
         let (verdict, error) = conclude(&answer, result);
         Attempt {
             at,
@@ -83,6 +86,7 @@ impl DeliveryClient {
             status: answer.status,
             verdict,
             error,
+            failure,
             answer: answer.kept.freeze(),
         }
     }
@@ -96,17 +100,17 @@ impl DeliveryClient {
     ) -> Result<(), Failure> {
         let url = endpoint.url.url();
         self.egress().check_url(url).map_err(|refusal| Failure {
-            text: failure::refused(&refusal),
+            failed: failure::refused(&refusal),
             verdict: Verdict::Final,
         })?;
         if url.scheme() == "https" && !self.has_roots() {
             return Err(Failure {
-                text: failure::no_roots(),
+                failed: failure::no_roots(),
                 verdict: RETRY,
             });
         }
         let failed = |error: reqwest::Error, phase| Failure {
-            text: failure::words(&error, phase, self.config().connect_timeout),
+            failed: failure::reported(&error, phase, self.config().connect_timeout),
             verdict: RETRY,
         };
         let request = request(endpoint, event, at);
@@ -160,7 +164,7 @@ fn conclude(answer: &Answer, result: Result<(), Failure>) -> (Verdict, Option<St
     match (answer.status.zip(verdict), result) {
         (Some((status, verdict)), Ok(())) => (verdict, describe(status, verdict)),
         (None | Some((_, Verdict::Delivered)), Err(failure)) => {
-            (failure.verdict, Some(failure.text))
+            (failure.verdict, Some(failure.failed.text))
         }
         (Some((status, verdict)), Err(_)) => (verdict, describe(status, verdict)),
         (None, Ok(())) => unreachable!("an exchange without a status is a failure"),

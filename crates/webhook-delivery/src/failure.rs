@@ -4,6 +4,60 @@ use std::{error::Error, io, time::Duration};
 
 use crate::{Refusal, attempt::MAX_ERROR_CHARS, dns::DnsError, tls::NO_ROOTS};
 
+/// Why an attempt has no whole answer, for counting; [`Attempt::error`](crate::Attempt::error)
+/// says it in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The egress guard let no request out.
+    Refused,
+    /// The name was not resolved.
+    Dns,
+    /// No connection came about.
+    Connect,
+    /// The receiver's certificate was not trusted, or the handshake failed.
+    Tls,
+    /// The time-out came first.
+    Timeout,
+    /// The connection ended before the answer did.
+    Closed,
+    /// The answer is no HTTP.
+    Malformed,
+    /// Anything else.
+    Other,
+}
+
+impl FailureKind {
+    /// One lower-case word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A network error, to be counted and to be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    pub(crate) kind: FailureKind,
+    pub(crate) text: String,
+}
+
+impl Failed {
+    fn new(kind: FailureKind, text: impl AsRef<str>) -> Self {
+        Self {
+            kind,
+            text: tidy(text.as_ref()),
+        }
+    }
+}
+
 /// What an attempt was at when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
@@ -14,49 +68,50 @@ pub(crate) enum Phase {
     Body,
 }
 
-/// The text of an egress refusal.
-pub(crate) fn refused(refusal: &Refusal) -> String {
-    tidy(&format!("refused: {refusal}"))
+/// An egress refusal.
+pub(crate) fn refused(refusal: &Refusal) -> Failed {
+    Failed::new(FailureKind::Refused, format!("refused: {refusal}"))
 }
 
-/// The text of an attempt that ran out of time, saying what it waited for.
-pub(crate) fn timed_out(limit: Duration, connect_limit: Duration, phase: Phase) -> String {
+/// An attempt that ran out of time, saying what it waited for.
+pub(crate) fn timed_out(limit: Duration, connect_limit: Duration, phase: Phase) -> Failed {
     let waited_for = match phase {
         Phase::Body => "for the rest of the answer",
         // A slower connection would have been told by its own limit.
         Phase::Request if connect_limit < limit => "for the answer",
         Phase::Request => "for the connection or the answer",
     };
-    format!("time-out after {limit:?} waiting {waited_for}")
+    let text = format!("time-out after {limit:?} waiting {waited_for}");
+    Failed::new(FailureKind::Timeout, text)
 }
 
-/// The text of what the HTTP client reports.
-pub(crate) fn words(error: &reqwest::Error, phase: Phase, connect_limit: Duration) -> String {
+/// What the HTTP client reports.
+pub(crate) fn reported(error: &reqwest::Error, phase: Phase, connect_limit: Duration) -> Failed {
     let links = chain(error);
-    let text = if let Some(refusal) = find::<Refusal>(&links) {
+    if let Some(refusal) = find::<Refusal>(&links) {
         refused(refusal)
     } else if let Some(dns) = find::<DnsError>(&links) {
-        format!("dns: {dns}")
+        Failed::new(FailureKind::Dns, format!("dns: {dns}"))
     } else if let Some(tls) = find::<rustls::Error>(&links) {
-        format!("tls: {tls}")
+        Failed::new(FailureKind::Tls, format!("tls: {tls}"))
     } else if error.is_connect() && error.is_timeout() {
-        format!("time-out after {connect_limit:?} connecting")
+        let text = format!("time-out after {connect_limit:?} connecting");
+        Failed::new(FailureKind::Timeout, text)
     } else if let Some(io) = find::<io::Error>(&links) {
-        io_words(io, error.is_connect(), phase)
+        io_failed(io, error.is_connect(), phase)
     } else if let Some(http) = find::<hyper::Error>(&links) {
-        http_words(http, &links, phase)
+        http_failed(http, &links, phase)
     } else {
-        deepest(&links)
-    };
-    tidy(&text)
+        Failed::new(FailureKind::Other, deepest(&links))
+    }
 }
 
-/// The text of an https attempt on a machine that trusts nobody.
-pub(crate) fn no_roots() -> String {
-    format!("tls: {NO_ROOTS}")
+/// An https attempt on a machine that trusts nobody.
+pub(crate) fn no_roots() -> Failed {
+    Failed::new(FailureKind::Tls, format!("tls: {NO_ROOTS}"))
 }
 
-fn io_words(error: &io::Error, connecting: bool, phase: Phase) -> String {
+fn io_failed(error: &io::Error, connecting: bool, phase: Phase) -> Failed {
     use io::ErrorKind::{
         AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
         HostUnreachable, InvalidData, InvalidInput, NetworkUnreachable, TimedOut, UnexpectedEof,
@@ -70,21 +125,40 @@ fn io_words(error: &io::Error, connecting: bool, phase: Phase) -> String {
         TimedOut => "time-out of the connection",
         AddrNotAvailable => "no local address or port left",
         // How the HTTP client reports broken chunks.
-        InvalidData | InvalidInput => return format!("malformed answer: {error}"),
-        _ => return format!("connection failed: {error}"),
+        InvalidData | InvalidInput => {
+            let text = format!("malformed answer: {error}");
+            return Failed::new(FailureKind::Malformed, text);
+        }
+        _ => {
+            let text = format!("connection failed: {error}");
+            let kind = if connecting {
+                FailureKind::Connect
+            } else {
+                FailureKind::Other
+            };
+            return Failed::new(kind, text);
+        }
+    };
+    let kind = match error.kind() {
+        TimedOut => FailureKind::Timeout,
+        _ if connecting => FailureKind::Connect,
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => FailureKind::Closed,
+        _ => FailureKind::Connect,
     };
     if connecting {
-        what.to_owned()
+        Failed::new(kind, what)
     } else {
-        format!("{what} {}", during(phase))
+        Failed::new(kind, format!("{what} {}", during(phase)))
     }
 }
 
-fn http_words(error: &hyper::Error, links: &[&(dyn Error + 'static)], phase: Phase) -> String {
+fn http_failed(error: &hyper::Error, links: &[&(dyn Error + 'static)], phase: Phase) -> Failed {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        format!("connection closed {}", during(phase))
+        let text = format!("connection closed {}", during(phase));
+        Failed::new(FailureKind::Closed, text)
     } else {
-        format!("malformed answer: {}", deepest(links))
+        let text = format!("malformed answer: {}", deepest(links));
+        Failed::new(FailureKind::Malformed, text)
     }
 }
 
@@ -145,15 +219,15 @@ mod tests {
     fn a_time_out_says_what_it_waited_for() {
         let (limit, connect) = (Duration::from_secs(10), Duration::from_secs(5));
         assert_eq!(
-            timed_out(limit, connect, Phase::Request),
+            timed_out(limit, connect, Phase::Request).text,
             "time-out after 10s waiting for the answer"
         );
         assert_eq!(
-            timed_out(connect, connect, Phase::Request),
+            timed_out(connect, connect, Phase::Request).text,
             "time-out after 5s waiting for the connection or the answer"
         );
         assert_eq!(
-            timed_out(limit, connect, Phase::Body),
+            timed_out(limit, connect, Phase::Body).text,
             "time-out after 10s waiting for the rest of the answer"
         );
     }

@@ -70,6 +70,7 @@ pub use config::{BuildError, DeliveryConfig};
 pub use egress::{EgressPolicy, Refusal};
 pub use endpoint::Endpoint;
 pub use event::PreparedEvent;
+pub use failure::FailureKind;
 pub use headers::{
     EVENT_ID, EVENT_TOPIC, SIGNATURE, TIMESTAMP, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP,
     is_custom_header,

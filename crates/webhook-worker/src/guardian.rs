@@ -12,6 +12,7 @@ use webhook_model::{State, UtcTime, topics};
 use webhook_store::{BreakerPhase, FailureCount, Store, SubscriptionView};
 
 use crate::{
+    Counters,
     breaker::{Action, Breaker, Input, Policy},
     heartbeat::announce,
     runtime::{Directory, Runtime},
@@ -107,6 +108,7 @@ pub(crate) struct Guardian {
     pub(crate) reload: Arc<Notify>,
     /// This worker's name on its leases.
     pub(crate) owner: String,
+    counters: Arc<Counters>,
     wards: BTreeMap<String, Ward>,
 }
 
@@ -118,6 +120,7 @@ impl Guardian {
         policy: Policy,
         reload: Arc<Notify>,
         owner: String,
+        counters: Arc<Counters>,
     ) -> Self {
         Self {
             store,
@@ -126,6 +129,7 @@ impl Guardian {
             policy,
             reload,
             owner,
+            counters,
             wards: BTreeMap::new(),
         }
     }
@@ -408,6 +412,7 @@ impl Guardian {
                 tracing::warn!(subscription = %uuid, name, reason, "given up: it is left to the operator to switch it on again");
             }
             Action::Trip { probe_at } => {
+                self.counters.tripped();
                 tracing::warn!(subscription = %uuid, name, reason, "tripped: switched off until a probe succeeds");
                 let said = json!({
                     "subscription": uuid,
@@ -420,6 +425,7 @@ impl Guardian {
                 self.reload.notify_one();
             }
             Action::Recover => {
+                self.counters.recovered();
                 tracing::info!(subscription = %uuid, name, "recovered: its backlog follows");
                 runtime.window.restart();
                 runtime.gate.open();

@@ -13,7 +13,7 @@ use webhook_bus::{Bus, Gap};
 use webhook_model::{UtcTime, topics};
 use webhook_store::{Pair, Store, StoreError};
 
-use crate::{crew::Crew, heartbeat::announce};
+use crate::{Counters, crew::Crew, heartbeat::announce};
 
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -65,6 +65,7 @@ pub(crate) async fn gaps(
     bus: Bus,
     incarnation: String,
     reports: Arc<Mutex<mpsc::Receiver<Gap>>>,
+    counters: Arc<Counters>,
     stop: CancellationToken,
 ) {
     let mut reports = reports.lock().await;
@@ -77,7 +78,7 @@ pub(crate) async fn gaps(
                 None => return,
             },
         };
-        if let Err(error) = gap_found(&store, &bus, &incarnation, &gap).await {
+        if let Err(error) = gap_found(&store, &bus, &incarnation, &counters, &gap).await {
             tracing::error!(%error, consumer = %gap.consumer, from = gap.from, to = gap.to, count = gap.count, "cannot write down what retention took");
         }
     }
@@ -87,6 +88,7 @@ async fn gap_found(
     store: &Store,
     bus: &Bus,
     incarnation: &str,
+    counters: &Counters,
     gap: &Gap,
 ) -> Result<(), StoreError> {
     let snapshot = store.snapshot().await?;
@@ -111,6 +113,7 @@ async fn gap_found(
     if !store.record_gap(&row).await? {
         return Ok(());
     }
+    counters.expired(gap.count);
     let name = snapshot
         .subscriptions
         .iter()

@@ -44,10 +44,12 @@ mod session;
 mod slots;
 mod status;
 mod supervisor;
+mod timings;
 mod window;
 
 pub use config::WorkerConfig;
-pub use counters::Counters;
+pub use counters::{ATTEMPT_RESULTS, Counters, OutcomeTotals, Totals};
 pub use error::WorkerError;
 pub use run::{DrainReport, WorkerDeps, run};
-pub use status::{Phase, WorkerStatus};
+pub use status::{Phase, SubscriptionTotals, WorkerStatus};
+pub use timings::Timings;

@@ -1,16 +1,20 @@
 //! The one writer of outcomes. It commits what has come in together and only then acknowledges to
 //! the bus: no ack before its commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Acker;
-use webhook_model::DeliveryStatus;
+use webhook_model::{DeliveryStatus, UtcTime};
 use webhook_store::{DeliveryRecord, FailureCount, StoreError};
 
 use crate::{
-    counters::Counters, dead::DeadLetters, guardian::Notice, in_hand::InHand, window::WindowPermit,
+    counters::Counters, dead::DeadLetters, guardian::Notice, in_hand::InHand, runtime::Directory,
+    window::WindowPermit,
 };
 
 /// Outcomes that may wait for the writer. Windows bound them before this does.
@@ -29,6 +33,8 @@ pub(crate) struct Outcome {
     pub(crate) permit: Option<WindowPermit>,
     /// What the breaker is to hear once it is committed.
     pub(crate) notice: Option<Notice>,
+    /// When the event came, as far as that is of interest.
+    pub(crate) arrived: Option<UtcTime>,
 }
 
 impl Outcome {
@@ -39,6 +45,7 @@ impl Outcome {
             release,
             permit: None,
             notice: None,
+            arrived: None,
         }
     }
 }
@@ -54,8 +61,19 @@ pub(crate) enum Release {
 /// Who is told what was committed.
 pub(crate) struct Listeners {
     pub(crate) counters: Arc<Counters>,
+    pub(crate) directory: Directory,
     pub(crate) guardian: mpsc::Sender<Notice>,
     pub(crate) dead: DeadLetters,
+}
+
+impl Listeners {
+    fn count(&self, record: &DeliveryRecord, arrived: Option<UtcTime>) {
+        let waited = arrived.map(|arrived| record.at.since(arrived));
+        self.counters.recorded(record.status, waited);
+        if let Some(runtime) = self.directory.get(&record.subscription) {
+            runtime.outcomes.add(record.status);
+        }
+    }
 }
 
 /// Where deliveries hand their outcomes in. The recorder ends when the last clone is dropped.
@@ -102,17 +120,19 @@ pub(crate) async fn run(
     let mut batch: Vec<Outcome> = Vec::with_capacity(BATCH);
     while outcomes.recv_many(&mut batch, BATCH).await > 0 {
         let records: Vec<DeliveryRecord> = batch.iter().map(|o| o.record.clone()).collect();
+        let begun = Instant::now();
         let committed = commit(&ledger, &records, &cut).await;
-        listeners.counters.committed(batch.len());
+        listeners.counters.committed(batch.len(), begun.elapsed());
         for (outcome, stored) in batch.drain(..).zip(committed.stored) {
             let Outcome {
                 record,
                 release,
                 permit,
                 notice,
+                arrived,
             } = outcome;
             if stored {
-                listeners.counters.recorded(record.status);
+                listeners.count(&record, arrived);
                 if record.status == DeliveryStatus::Dead {
                     listeners.dead.add(&record).await;
                 }

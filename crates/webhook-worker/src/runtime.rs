@@ -13,6 +13,8 @@ use webhook_model::{Settings, State, Subscription, UtcTime};
 use webhook_store::SubscriptionView;
 
 use crate::{
+    SubscriptionTotals,
+    counters::Outcomes,
     crew::Share,
     gate::Gate,
     pace::{Pace, Rate},
@@ -30,6 +32,7 @@ pub(crate) struct Current {
     pub(crate) epoch: i64,
     /// This worker's part of the rate limit; none is unlimited.
     rate: Option<Rate>,
+    state: State,
 }
 
 impl Current {
@@ -47,6 +50,7 @@ impl Current {
                 // What is in hand may end where nothing new may begin.
                 rate => Rate::new(share.of(rate).max(1), Some(share.of(burst).max(1))),
             },
+            state: subscription.state,
         }
     }
 }
@@ -73,6 +77,7 @@ pub(crate) struct Runtime {
     pub(crate) window: Window,
     pub(crate) slots: Slots,
     pub(crate) gate: Gate,
+    pub(crate) outcomes: Outcomes,
     pace: Pace,
     current: RwLock<Current>,
 }
@@ -84,6 +89,7 @@ impl Runtime {
             window: Window::new(width(&view.subscription.settings, share)),
             slots,
             gate: Gate::default(),
+            outcomes: Outcomes::default(),
             pace: Pace::default(),
             current: RwLock::new(Current::new(view, share)),
         };
@@ -198,6 +204,30 @@ impl Directory {
             .unwrap_or_else(PoisonError::into_inner)
             .get(uuid)
             .cloned()
+    }
+
+    /// Forgets them all.
+    pub(crate) fn clear(&self) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// What each of them stands at.
+    pub(crate) fn totals(&self) -> Vec<SubscriptionTotals> {
+        let runtimes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let totals = runtimes.values().map(|runtime| {
+            let current = runtime.current();
+            SubscriptionTotals {
+                uuid: runtime.uuid.clone(),
+                name: current.name,
+                state: current.state,
+                outcomes: runtime.outcomes.totals(),
+                in_hand: runtime.window.in_hand(),
+            }
+        });
+        totals.collect()
     }
 
     /// Those that have offered a probe for `patience` without anybody taking it.

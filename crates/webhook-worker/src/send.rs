@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) rounds: Rounds,
     /// Attempts of earlier rounds.
     pub(crate) attempts: u32,
+    /// When the bus took the event, or its first outcome was recorded.
+    pub(crate) arrived: UtcTime,
 }
 
 impl Job {
@@ -69,6 +71,7 @@ impl Job {
                 kind: event.kind.clone(),
                 rounds: Rounds::First,
                 attempts: 0,
+                arrived: message.at,
             }),
             Err(error) => {
                 let bytes = message.bytes();
@@ -109,6 +112,7 @@ impl Job {
             kind: row.kind.clone(),
             rounds: Rounds::Redelivery(row.round),
             attempts: row.attempts,
+            arrived: row.created_at,
         })
     }
 }
@@ -201,7 +205,7 @@ impl Dispatch {
             () = self.cut.cancelled() => return None,
             round = self.client.deliver_with(&admission, &job.event, policy) => round,
         };
-        self.counters.attempts(round.attempts.len());
+        self.counters.attempts(&round.attempts);
         let now = runtime.current();
         let judged = judge(
             &round.outcome,
@@ -265,6 +269,7 @@ impl Dispatch {
                 release,
                 permit,
                 notice,
+                arrived: Some(job.arrived),
             })
             .await;
     }

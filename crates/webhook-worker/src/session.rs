@@ -22,7 +22,6 @@ use crate::{
     recorder::{self, Listeners},
     redelivery::Redelivery,
     replay::Replays,
-    runtime::Directory,
     send::Dispatch,
     supervisor::Supervisor,
 };
@@ -118,10 +117,13 @@ impl Opened {
         let (recorder, outcomes) = recorder::channel();
         let (notify_guardian, notices) = guardian::channel();
         let (dead, dead_reports) = dead::channel();
-        let directory = Directory::default();
+        let directory = status.directory();
+        // Windows and gates of an earlier session mean nothing in this one.
+        directory.clear();
         let cut = CancellationToken::new();
         let listeners = Listeners {
             counters: counters.clone(),
+            directory: directory.clone(),
             guardian: notify_guardian.clone(),
             dead,
         };
@@ -142,6 +144,7 @@ impl Opened {
             },
             reload.clone(),
             identity.instance.clone(),
+            counters.clone(),
         );
         let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
         let announcing = tokio::spawn(dead::run(bus.clone(), directory.clone(), dead_reports));
@@ -206,6 +209,7 @@ impl Opened {
                 bus.clone(),
                 incarnation.clone(),
                 reports,
+                dispatch.counters.clone(),
                 stop.clone(),
             ));
         }

@@ -5,20 +5,30 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::Counters;
+
 /// The process-wide pool. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct SlotPool(Arc<Semaphore>);
+pub(crate) struct SlotPool {
+    pool: Arc<Semaphore>,
+    counters: Arc<Counters>,
+}
 
 impl SlotPool {
-    pub(crate) fn new(size: usize) -> Self {
-        Self(Arc::new(Semaphore::new(size)))
+    /// `counters` learns how many slots are in use.
+    pub(crate) fn new(size: usize, counters: Arc<Counters>) -> Self {
+        Self {
+            pool: Arc::new(Semaphore::new(size)),
+            counters,
+        }
     }
 
     /// One subscription's view of the pool, with its own slot.
     pub(crate) fn subscription(&self) -> Slots {
         Slots {
             own: Arc::new(Semaphore::new(1)),
-            pool: self.0.clone(),
+            pool: self.pool.clone(),
+            counters: self.counters.clone(),
         }
     }
 }
@@ -28,11 +38,22 @@ impl SlotPool {
 pub(crate) struct Slots {
     own: Arc<Semaphore>,
     pool: Arc<Semaphore>,
+    counters: Arc<Counters>,
 }
 
 /// The right to have one request open; given back on drop.
 #[derive(Debug)]
-pub(crate) struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub(crate) struct Slot {
+    counters: Arc<Counters>,
+    #[expect(dead_code, reason = "held for its drop")]
+    permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.counters.request_closed();
+    }
+}
 
 impl Slots {
     /// Waits for the own slot or one of the pool, whichever is free first. Cancel-safe.
@@ -42,7 +63,12 @@ impl Slots {
             permit = self.own.clone().acquire_owned() => permit,
             permit = self.pool.clone().acquire_owned() => permit,
         };
-        Slot(permit.expect("slot semaphores are never closed"))
+        let permit = permit.expect("slot semaphores are never closed");
+        self.counters.request_opened();
+        Slot {
+            counters: self.counters.clone(),
+            permit,
+        }
     }
 }
 
@@ -52,7 +78,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_exhausted_pool_leaves_everybody_one_slot() {
-        let pool = SlotPool::new(2);
+        let counters = Arc::new(Counters::default());
+        let pool = SlotPool::new(2, counters.clone());
         let greedy = pool.subscription();
         let held = [
             greedy.acquire().await,
@@ -65,7 +92,9 @@ mod tests {
         });
         let _healthy = pool.subscription().acquire().await;
         assert!(!fourth.is_finished());
+        assert_eq!(counters.totals().open_requests, 4);
         drop(held);
-        fourth.await.unwrap();
+        drop(fourth.await.unwrap());
+        assert_eq!(counters.totals().open_requests, 1);
     }
 }

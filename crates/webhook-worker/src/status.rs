@@ -3,7 +3,13 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use crate::counters::Counters;
+use webhook_model::State;
+
+use crate::{
+    Timings,
+    counters::{Counters, OutcomeTotals},
+    runtime::Directory,
+};
 
 /// What a worker is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,23 +35,54 @@ impl fmt::Display for Phase {
     }
 }
 
-/// A window onto a worker for health pages. Clones share it.
+/// A window onto a worker for health pages and metrics. Clones share it.
 #[derive(Debug, Clone)]
 pub struct WorkerStatus {
     phase: Arc<RwLock<Phase>>,
     counters: Arc<Counters>,
+    directory: Directory,
 }
 
 impl Default for WorkerStatus {
     fn default() -> Self {
-        Self {
-            phase: Arc::new(RwLock::new(Phase::Starting)),
-            counters: Arc::default(),
-        }
+        Self::with_timings(Timings::default())
     }
 }
 
+/// One subscription as a running worker knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionTotals {
+    /// Its uuid.
+    pub uuid: String,
+    /// The name its operator gave it.
+    pub name: Arc<str>,
+    /// Its state as last read.
+    pub state: State,
+    /// Its outcomes since the worker started or first saw it.
+    pub outcomes: OutcomeTotals,
+    /// Messages taken from the bus, or rows claimed, whose outcome is not committed yet.
+    pub in_hand: usize,
+}
+
 impl WorkerStatus {
+    /// For a worker that is to note there how long things take.
+    pub fn with_timings(timings: Timings) -> Self {
+        Self {
+            phase: Arc::new(RwLock::new(Phase::Starting)),
+            counters: Arc::new(Counters::new(timings)),
+            directory: Directory::default(),
+        }
+    }
+
+    /// The subscriptions that the worker knows, by uuid. None before it runs.
+    pub fn subscriptions(&self) -> Vec<SubscriptionTotals> {
+        self.directory.totals()
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
     /// What it is doing now.
     pub fn phase(&self) -> Phase {
         self.phase

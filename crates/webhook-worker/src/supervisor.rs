@@ -63,9 +63,10 @@ impl Supervisor {
         progress: watch::Sender<Progress>,
         stop: CancellationToken,
     ) -> Self {
+        let counters = context.dispatch.counters.clone();
         Self {
             context,
-            pool: SlotPool::new(config.pool_slots),
+            pool: SlotPool::new(config.pool_slots, counters),
             directory,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),

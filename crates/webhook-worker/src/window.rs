@@ -116,6 +116,11 @@ impl Window {
         (0..taken).map(|_| WindowPermit(self.clone())).collect()
     }
 
+    /// How many permits are out.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.lock().in_hand
+    }
+
     /// Begins anew at one: a receiver that just recovered is not flooded.
     pub(crate) fn restart(&self) {
         let mut inner = self.lock();

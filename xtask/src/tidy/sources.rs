@@ -22,6 +22,8 @@ const PROCESS_STATE: &[(&str, &str)] = &[
     ("tokio::signal", "handles signals"),
     ("ctrl_c()", "handles signals"),
     ("tracing_subscriber::", "starts tracing"),
+    ("set_global_recorder", "installs a recorder of metrics"),
+    ("install_recorder", "installs a recorder of metrics"),
     ("process::exit", "ends the process"),
     ("println!", "prints"),
     ("eprintln!", "prints"),

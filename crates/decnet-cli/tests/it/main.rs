@@ -6,6 +6,7 @@ mod follow;
 mod gate;
 mod init;
 mod listen;
+mod metrics;
 mod publish;
 mod real_day;
 mod serve;

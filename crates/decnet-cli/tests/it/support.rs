@@ -5,6 +5,7 @@
 
 mod api;
 mod listen;
+mod scrape;
 
 use std::{
     ffi::OsStr,
@@ -22,7 +23,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-pub(crate) use self::{api::Api, listen::Listen};
+pub(crate) use self::{api::Api, listen::Listen, scrape::Scrape};
 
 /// Longest wait for anything that a test expects; the machine may be busy with others.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

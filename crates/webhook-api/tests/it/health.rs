@@ -12,7 +12,7 @@ use webhook_api::{ApiError, ProbeServer};
 
 use crate::{
     client::{Reply, exchange},
-    server::Server,
+    server::{SCRAPED, Server, scrape},
 };
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -54,11 +54,11 @@ async fn probe(addr: SocketAddr, method: &str, path: &str) -> Reply {
 async fn a_worker_has_probes() {
     let missing = Arc::new(Mutex::new(vec!["database".to_owned()]));
     let asked = Arc::clone(&missing);
-    let server = ProbeServer::bind(FREE, move || {
+    let asked = move || {
         let missing = asked.lock().unwrap().clone();
         async move { missing }
-    })
-    .unwrap();
+    };
+    let server = ProbeServer::bind(FREE, asked, scrape()).unwrap();
     let addr = server.addr();
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(server.run(shutdown.clone()));
@@ -72,6 +72,10 @@ async fn a_worker_has_probes() {
     let reply = probe(addr, "POST", "/readyz").await;
     reply.problem(405, "This route takes GET, HEAD");
     assert_eq!(reply.header("allow"), Some("GET, HEAD"));
+    let reply = probe(addr, "GET", "/metrics").await;
+    assert_eq!((reply.status, &reply.body[..]), (200, SCRAPED.as_bytes()));
+    let reply = probe(addr, "DELETE", "/metrics").await;
+    reply.problem(405, "This route takes GET, HEAD");
     assert_eq!(probe(addr, "GET", "/api/v1/webhooks").await.status, 404);
 
     shutdown.cancel();
@@ -83,7 +87,7 @@ async fn a_worker_has_probes() {
 async fn a_taken_address_names_its_setting() {
     let holder = std::net::TcpListener::bind(FREE).unwrap();
     let taken = holder.local_addr().unwrap();
-    let Err(error) = ProbeServer::bind(taken, || async { Vec::new() }) else {
+    let Err(error) = ProbeServer::bind(taken, || async { Vec::new() }, scrape()) else {
         panic!("bound twice");
     };
     assert!(matches!(error, ApiError::ProbePortTaken(addr) if addr == taken));

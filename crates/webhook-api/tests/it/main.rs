@@ -8,6 +8,7 @@ mod deliveries;
 mod events;
 mod health;
 mod logs;
+mod metrics;
 mod openapi;
 mod ping;
 mod replays;

@@ -1,13 +1,13 @@
 //! Starts and stops the server under test.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use webhook_api::{
-    ApiConfig, ApiDeps, ApiError, ApiServer,
+    ApiConfig, ApiDeps, ApiError, ApiServer, ApiStats, Scrape,
     tokens::{self, JwtSecret, Role},
 };
 use webhook_bus::{Bus, Journal, JournalConfig};
@@ -24,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) admin: String,
+    pub(crate) stats: ApiStats,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), ApiError>>,
     dir: TempDir,
@@ -54,10 +55,13 @@ impl Server {
         .unwrap();
         let mut config = ApiConfig::new(JwtSecret::parse(JWT_KEY).unwrap());
         config.port = 0;
+        let stats = ApiStats::default();
         let deps = ApiDeps {
             store: store.clone(),
             bus: bus.clone(),
             delivery,
+            stats: stats.clone(),
+            scrape: scrape(),
         };
         let server = ApiServer::bind(config, deps).await.unwrap();
         let shutdown = CancellationToken::new();
@@ -66,6 +70,7 @@ impl Server {
             store,
             bus,
             admin: token(Role::Admin),
+            stats,
             task: tokio::spawn(server.run(shutdown.clone())),
             shutdown,
             dir,
@@ -138,6 +143,13 @@ impl Server {
         assert_eq!(reply.status, 201, "{reply:?}");
         reply.json()["uuid"].as_str().unwrap().to_owned()
     }
+}
+
+/// What `/metrics` answers here.
+pub(crate) const SCRAPED: &str = "# what the program says\n";
+
+pub(crate) fn scrape() -> Scrape {
+    Arc::new(|| Box::pin(async { SCRAPED.to_owned() }))
 }
 
 pub(crate) fn token(role: Role) -> String {

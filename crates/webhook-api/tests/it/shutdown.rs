@@ -6,12 +6,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use webhook_api::{ApiConfig, ApiDeps, ApiError, ApiServer, tokens::JwtSecret};
+use webhook_api::{ApiConfig, ApiDeps, ApiError, ApiServer, ApiStats, tokens::JwtSecret};
 use webhook_delivery::{DeliveryClient, DeliveryConfig};
 
 use crate::{
     client::read_reply,
-    server::{JWT_KEY, Server},
+    server::{JWT_KEY, Server, scrape},
 };
 
 fn deps(server: &Server) -> ApiDeps {
@@ -19,6 +19,8 @@ fn deps(server: &Server) -> ApiDeps {
         store: server.store.clone(),
         bus: server.bus.clone(),
         delivery: DeliveryClient::new(DeliveryConfig::default()).unwrap(),
+        stats: ApiStats::default(),
+        scrape: scrape(),
     }
 }
 

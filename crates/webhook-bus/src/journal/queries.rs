@@ -75,6 +75,14 @@ pub(crate) fn head(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(head.unwrap_or(0))
 }
 
+/// Every consumer's id, and below what it has let go of everything.
+pub(crate) fn floors(connection: &Connection) -> rusqlite::Result<Vec<(i64, u64)>> {
+    connection
+        .prepare_cached("SELECT id, floor FROM consumers")?
+        .query_map([], |row| Ok((row.get(0)?, seq(row, 1)?)))?
+        .collect()
+}
+
 /// The oldest event that is still there.
 pub(crate) fn oldest(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     connection

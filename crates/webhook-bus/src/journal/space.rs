@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Space {
     least: AtomicU64,
-    last: std::sync::Mutex<Option<(Instant, u64)>>,
+    last: std::sync::Mutex<Option<(Instant, Option<u64>)>>,
 }
 
 /// Free disk, and what must stay free.
@@ -35,17 +35,22 @@ impl Space {
     /// Whether too little is left, as of at most a second ago.
     pub(crate) fn low(&self, path: &Path) -> Option<Low> {
         let least = self.least.load(Ordering::Relaxed);
+        // Where the system does not say, a full disk says so itself.
+        let free = self.free(path).unwrap_or(u64::MAX);
+        (free < least).then_some(Low { free, least })
+    }
+
+    /// What is left, as of at most a second ago; none where the system does not say.
+    pub(crate) fn free(&self, path: &Path) -> Option<u64> {
         let mut last = self.last.lock().unwrap_or_else(|it| it.into_inner());
-        let free = match *last {
+        match *last {
             Some((at, free)) if at.elapsed() < LOOK => free,
             _ => {
-                // Where the system does not say, a full disk says so itself.
-                let free = free_bytes(path).unwrap_or(u64::MAX);
+                let free = free_bytes(path).ok();
                 *last = Some((Instant::now(), free));
                 free
             }
-        };
-        (free < least).then_some(Low { free, least })
+        }
     }
 
     #[cfg(test)]

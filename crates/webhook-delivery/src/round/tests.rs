@@ -31,6 +31,7 @@ fn attempt(verdict: Verdict) -> Attempt {
         status: None,
         verdict,
         error: None,
+        failure: None,
         answer: Bytes::new(),
     }
 }

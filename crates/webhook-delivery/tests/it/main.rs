@@ -12,7 +12,7 @@ mod vectors;
 use std::{process::Command, time::Duration};
 
 use webhook_delivery::{
-    Attempt, DeliveryClient, DeliveryConfig, EgressPolicy, Endpoint, PreparedEvent,
+    Attempt, DeliveryClient, DeliveryConfig, EgressPolicy, Endpoint, FailureKind, PreparedEvent,
 };
 use webhook_model::{EndpointUrl, Secret};
 use webhook_testkit::Receiver;
@@ -67,7 +67,27 @@ async fn attempt_url(client: &DeliveryClient, url: &str, timeout: Duration) -> A
         error.chars().count() <= webhook_delivery::MAX_ERROR_CHARS,
         "{error}"
     );
+    // The body of an answer that is no success may have broken off, too.
+    if !error.starts_with("http ") && !error.starts_with("non-retryable ") {
+        assert_eq!(attempt.failure, told_by(error), "{error}");
+    }
     attempt
+}
+
+/// What kind of failure a text tells of; none for none.
+fn told_by(error: &str) -> Option<FailureKind> {
+    [
+        ("refused: ", FailureKind::Refused),
+        ("dns: ", FailureKind::Dns),
+        ("tls: ", FailureKind::Tls),
+        ("time-out ", FailureKind::Timeout),
+        ("connection refused", FailureKind::Connect),
+        ("connection reset ", FailureKind::Closed),
+        ("connection closed ", FailureKind::Closed),
+        ("malformed answer: ", FailureKind::Malformed),
+    ]
+    .into_iter()
+    .find_map(|(start, kind)| error.starts_with(start).then_some(kind))
 }
 
 fn error(attempt: &Attempt) -> &str {

@@ -1,0 +1,114 @@
+//! The names of all metrics. What documents a constant is the metric's HELP text.
+
+/// A family of series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) help: &'static str,
+    /// The labels that each of its series has.
+    pub(crate) labels: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $constant:ident = $kind:ident $name:literal $([$($label:literal),+])?;)+) => {
+        $(
+            $(#[doc = $help])+
+            pub(crate) const $constant: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                help: concat!($($help),+).trim_ascii(),
+                labels: &[$($($label),+)?],
+            };
+        )+
+
+        /// All of them.
+        #[cfg(test)]
+        pub(crate) const ALL: &[Metric] = &[$($constant),+];
+    };
+}
+
+metrics! {
+    /// Outcomes that were recorded: delivered, retrying, dead. An event that waits and then
+    /// arrives counts as both.
+    DELIVERIES = Counter "decnet_webhook_deliveries_total" ["result"];
+    /// Requests to receivers, by what came of them: the class of the status, or the kind of
+    /// failure.
+    ATTEMPTS = Counter "decnet_webhook_attempts_total" ["result"];
+    /// How long requests to receivers took, the answer's body included.
+    ATTEMPT_DURATION = Histogram "decnet_webhook_attempt_duration_seconds";
+    /// Time from the bus's taking an event to its delivery; of one sent again, from its first
+    /// recorded outcome.
+    DELIVERY_LATENCY = Histogram "decnet_webhook_delivery_latency_seconds";
+    /// Requests that the egress guard did not let out, test pings included.
+    EGRESS_REFUSALS = Counter "decnet_webhook_egress_refusals_total";
+    /// Requests to receivers that are open.
+    REQUESTS_OPEN = Gauge "decnet_webhook_requests_open";
+    /// Messages taken from the bus, or due rows claimed, whose outcome is not committed yet.
+    MESSAGES_IN_HAND = Gauge "decnet_webhook_messages_in_hand";
+    /// Messages that the bus handed out again and that were not sent again.
+    SEEN_BEFORE = Counter "decnet_webhook_seen_before_total";
+    /// Events that the bus's retention took before they were delivered.
+    EXPIRED_EVENTS = Counter "decnet_webhook_expired_events_total";
+    /// Subscriptions that the circuit breaker switched off.
+    BREAKER_TRIPS = Counter "decnet_webhook_breaker_trips_total";
+    /// Subscriptions that the circuit breaker switched on again.
+    BREAKER_RECOVERIES = Counter "decnet_webhook_breaker_recoveries_total";
+    /// How long transactions that record outcomes took, waiting for the database included.
+    COMMIT_DURATION = Histogram "decnet_webhook_commit_duration_seconds";
+    /// Outcomes in one transaction that records them.
+    COMMIT_ROWS = Histogram "decnet_webhook_commit_rows";
+    /// Whether this process's worker delivers.
+    WORKER_RUNNING = Gauge "decnet_webhook_worker_running";
+    /// Subscriptions by state: active, paused, tripped.
+    SUBSCRIPTIONS = Gauge "decnet_webhook_subscriptions" ["state"];
+    /// Deliveries that are to be tried again.
+    REDELIVERIES_WAITING = Gauge "decnet_webhook_redeliveries_waiting";
+    /// Time since the first outcome of the oldest delivery that is to be tried again; 0 when there
+    /// is none.
+    REDELIVERY_OLDEST = Gauge "decnet_webhook_redelivery_oldest_seconds";
+    /// Dead letters that are kept.
+    DEAD_LETTERS = Gauge "decnet_webhook_dead_letters";
+    /// Whether the database answers.
+    DATABASE_UP = Gauge "decnet_webhook_database_up";
+    /// Whether the bus answers.
+    BUS_UP = Gauge "decnet_webhook_bus_up";
+    /// Whether the bus refuses to take events, e.g. because the disk is nearly full.
+    BUS_REFUSING = Gauge "decnet_webhook_bus_refusing";
+    /// Sequence number of the newest event on the bus.
+    BUS_HEAD = Gauge "decnet_webhook_bus_head";
+    /// What the bus occupies on its disk.
+    BUS_SIZE = Gauge "decnet_webhook_bus_size_bytes";
+    /// What is free on the disk of the embedded bus.
+    BUS_FREE_DISK = Gauge "decnet_webhook_bus_free_disk_bytes";
+    /// Sequence numbers between the newest event and what the slowest subscription has let go of.
+    BUS_LAG = Gauge "decnet_webhook_bus_lag";
+    /// Events on the bus that subscriptions have not let go of, counted once a subscription.
+    BACKLOG = Gauge "decnet_webhook_backlog";
+    /// Outcomes by subscription, below 200 subscriptions.
+    SUBSCRIPTION_DELIVERIES = Counter "decnet_webhook_subscription_deliveries_total" ["subscription", "result"];
+    /// Messages in hand by subscription, below 200 subscriptions.
+    SUBSCRIPTION_IN_HAND = Gauge "decnet_webhook_subscription_in_hand" ["subscription"];
+    /// Backlog by subscription, below 200 subscriptions.
+    SUBSCRIPTION_BACKLOG = Gauge "decnet_webhook_subscription_backlog" ["subscription"];
+    /// 1 for the state that a subscription is in, below 200 subscriptions.
+    SUBSCRIPTION_STATE = Gauge "decnet_webhook_subscription_state" ["subscription", "state"];
+    /// Events published through the API: taken, or refused because the bus would not take them.
+    PUBLISHED_EVENTS = Counter "decnet_webhook_published_events_total" ["result"];
+    /// Answers of the API by route, method and status.
+    API_REQUESTS = Counter "decnet_webhook_api_requests_total" ["route", "method", "status"];
+    /// Always 1; the label says which version runs.
+    BUILD_INFO = Gauge "decnet_webhook_build_info" ["version"];
+    /// Start of the process in seconds since 1970.
+    PROCESS_START = Gauge "process_start_time_seconds";
+}
+
+#[cfg(test)]
+mod tests;
