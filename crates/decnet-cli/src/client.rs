@@ -1,5 +1,6 @@
 //! Speaking to the API: where it is, who we are, and what its refusals say.
 
+mod names;
 mod place;
 mod refusal;
 
@@ -14,7 +15,10 @@ use url::Url;
 use webhook_api::tokens::{self, JwtSecret, Role};
 
 use self::place::Place;
-pub(crate) use self::refusal::Refusal;
+pub(crate) use self::{
+    names::{Names, route},
+    refusal::Refusal,
+};
 use crate::settings::{DataDir, Env, JwtKey};
 
 /// Longest wait for an answer: a test ping takes up to 10 s, the bus up to 10 s.
@@ -45,6 +49,11 @@ pub(crate) struct Unreachable {
     url: String,
     reason: String,
     remedy: &'static str,
+}
+
+/// Reads an answer.
+pub(crate) fn decode<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> anyhow::Result<T> {
+    serde_json::from_slice(body).context("the server's answer is not what this program expects")
 }
 
 /// What came back, when something did.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::client::Unreachable;
 
@@ -44,8 +44,9 @@ pub(crate) fn line(text: impl std::fmt::Display) -> io::Result<()> {
     writeln!(anstream::stdout(), "{text}")
 }
 
-/// Prints rows under headings, fitted to the terminal.
-pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
+/// Prints rows under headings, fitted to the terminal; the columns `whole` are never broken, so
+/// that what is in them can be copied.
+pub(crate) fn table(headings: &[&str], whole: &[&str], rows: Vec<Vec<String>>) -> io::Result<()> {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -57,17 +58,50 @@ pub(crate) fn table(headings: &[&str], rows: Vec<Vec<String>>) -> io::Result<()>
                 .collect::<Vec<_>>(),
         );
     }
-    if io::stdout().is_terminal()
-        && let Some((width, _)) = terminal_size::terminal_size()
-    {
+    if let Some(width) = width() {
         table
-            .set_width(width.0)
+            .set_width(width)
             .set_content_arrangement(ContentArrangement::Dynamic);
+        for (index, heading) in headings.iter().enumerate() {
+            if whole.contains(heading)
+                && let Some(column) = table.column_mut(index)
+            {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
     }
     for row in table.trim_fmt().lines() {
         line(row.strip_prefix(' ').unwrap_or(row))?;
     }
     Ok(())
+}
+
+/// The server's own JSON, as it came.
+pub(crate) fn json(body: &[u8]) -> io::Result<()> {
+    line(String::from_utf8_lossy(body))
+}
+
+/// A line of a list of labels and values.
+pub(crate) fn labelled(label: &str, value: &str) -> io::Result<()> {
+    line(format_args!(
+        "{BOLD}{label:<18}{BOLD:#} {}",
+        printable(value)
+    ))
+}
+
+/// An RFC 3339 time without its fraction.
+pub(crate) fn seconds(time: Option<&str>) -> String {
+    let Some(time) = time else { return "-".into() };
+    match time.split_once('.') {
+        Some((whole, _)) => format!("{whole}Z"),
+        None => time.to_owned(),
+    }
+}
+
+/// Columns of the terminal, where standard output is one.
+pub(crate) fn width() -> Option<u16> {
+    let (width, _) = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal())?;
+    Some(width.0)
 }
 
 /// Text of somebody else's making without what steers a terminal.

@@ -73,6 +73,9 @@ impl Refusal {
         if self.status == StatusCode::UNAUTHORIZED {
             text.push_str("; is DECNET_TOKEN still valid, and made with this server's key?");
         }
+        if self.status == StatusCode::FORBIDDEN {
+            text.push_str("; the token's role does not allow this");
+        }
         text
     }
 }

@@ -1,6 +1,7 @@
 //! `decnet subscriptions`: contract §2's routes at the command line.
 
 mod args;
+mod settings;
 mod view;
 
 use std::{fs, io::Read, process::ExitCode};
@@ -9,7 +10,6 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use url::Url;
 use webhook_api::tokens::Role;
 
 pub(crate) use self::args::Args;
@@ -18,7 +18,7 @@ use self::{
     view::{Subscription, TestResult},
 };
 use crate::{
-    client::Client,
+    client::{Client, Names, decode, route},
     output::{self, BAD, BOLD, DIM, GOOD, NOTE},
     settings::Env,
 };
@@ -30,8 +30,23 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List => list(&client, args.json).await?,
         Command::Show { subscription } => show(&client, &subscription, args.json).await?,
-        Command::Create(create) => self::create(&client, create, args.json).await?,
-        Command::Update(update) => self::update(&client, update, args.json).await?,
+        Command::Create(create) => self::create(&client, create, env, args.json).await?,
+        Command::Update(update) => self::update(&client, update, env, args.json).await?,
+        Command::Rename {
+            subscription,
+            new_name,
+        } => {
+            let change = ("name", json!(new_name));
+            set(&client, &subscription, change, "renamed to", args.json).await?;
+        }
+        Command::Enable { subscription } => {
+            let change = ("enabled", json!(true));
+            set(&client, &subscription, change, "enabled", args.json).await?;
+        }
+        Command::Disable { subscription } => {
+            let change = ("enabled", json!(false));
+            set(&client, &subscription, change, "paused", args.json).await?;
+        }
         Command::Delete { subscription } => delete(&client, &subscription, args.json).await?,
         Command::Test { subscription } => return test(&client, &subscription, args.json).await,
     }
@@ -41,7 +56,7 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
 async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     let body = client.call(Method::GET, ROUTE, None).await?;
     if as_json {
-        return print(&body);
+        return Ok(output::json(&body)?);
     }
     let subscriptions: Vec<Subscription> = decode(&body)?;
     if subscriptions.is_empty() {
@@ -57,14 +72,23 @@ async fn show(client: &Client, wanted: &str, as_json: bool) -> anyhow::Result<()
     let path = find(client, wanted).await?;
     let body = client.call(Method::GET, &path, None).await?;
     if as_json {
-        print(&body)
+        Ok(output::json(&body)?)
     } else {
         view::one(&decode(&body)?)
     }
 }
 
-async fn create(client: &Client, create: Create, as_json: bool) -> anyhow::Result<()> {
-    let mut fields = changed(create.fields)?;
+async fn create(
+    client: &Client,
+    create: Create,
+    env: Env<'_>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let mut fields = changed(&create.fields)?;
+    let headers = create.fields.settings.headers(env)?;
+    if !headers.is_empty() {
+        fields.insert("headers".into(), json!(headers));
+    }
     fields.insert("name".into(), json!(create.name));
     fields.insert("url".into(), json!(create.url));
     if create.disabled {
@@ -72,7 +96,7 @@ async fn create(client: &Client, create: Create, as_json: bool) -> anyhow::Resul
     }
     let body = client.call(Method::POST, ROUTE, encode(fields)).await?;
     if as_json {
-        return print(&body);
+        return Ok(output::json(&body)?);
     }
     let made: Subscription = decode(&body)?;
     output::line(format_args!(
@@ -89,9 +113,22 @@ async fn create(client: &Client, create: Create, as_json: bool) -> anyhow::Resul
     Ok(())
 }
 
-async fn update(client: &Client, update: Update, as_json: bool) -> anyhow::Result<()> {
+async fn update(
+    client: &Client,
+    update: Update,
+    env: Env<'_>,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let path = find(client, &update.subscription).await?;
-    let mut fields = changed(update.fields)?;
+    let mut fields = changed(&update.fields)?;
+    let new = update.fields.settings.headers(env)?;
+    if !new.is_empty() || update.removal.is_wanted() {
+        // The API takes all headers at once; those that are not named keep their values.
+        let body = client.call(Method::GET, &path, None).await?;
+        let old: Subscription = decode(&body)?;
+        let headers = update.removal.apply(old.headers.keys(), new)?;
+        fields.insert("headers".into(), json!(headers));
+    }
     for (field, value) in [("name", update.name), ("url", update.url)] {
         if let Some(value) = value {
             fields.insert(field.into(), json!(value));
@@ -105,7 +142,7 @@ async fn update(client: &Client, update: Update, as_json: bool) -> anyhow::Resul
     }
     let body = client.call(Method::PATCH, &path, encode(fields)).await?;
     if as_json {
-        return print(&body);
+        return Ok(output::json(&body)?);
     }
     let subscription: Subscription = decode(&body)?;
     warn(&subscription);
@@ -116,7 +153,7 @@ async fn delete(client: &Client, wanted: &str, as_json: bool) -> anyhow::Result<
     let path = find(client, wanted).await?;
     let body = client.call(Method::DELETE, &path, None).await?;
     if as_json {
-        return print(&body);
+        return Ok(output::json(&body)?);
     }
     output::line(format_args!(
         "{GOOD}deleted{GOOD:#} {}",
@@ -134,7 +171,7 @@ async fn test(client: &Client, wanted: &str, as_json: bool) -> anyhow::Result<Ex
         .map(|code| format!(" (HTTP {code})"))
         .unwrap_or_default();
     if as_json {
-        print(&body)?;
+        output::json(&body)?;
     } else if result.delivered {
         output::line(format_args!("{GOOD}delivered{GOOD:#}{status}"))?;
     } else {
@@ -151,29 +188,35 @@ async fn test(client: &Client, wanted: &str, as_json: bool) -> anyhow::Result<Ex
     })
 }
 
-/// The route of the subscription with this id or, failing that, this name.
-async fn find(client: &Client, wanted: &str) -> anyhow::Result<String> {
-    let all: Vec<Subscription> = decode(&client.call(Method::GET, ROUTE, None).await?)?;
-    let found = all
-        .iter()
-        .find(|subscription| subscription.uuid == wanted)
-        .or_else(|| all.iter().find(|subscription| subscription.name == wanted));
-    let Some(found) = found else {
-        bail!(
-            "no subscription has the id or name {wanted:?}; `decnet subscriptions list` shows all"
-        );
-    };
-    // Rows that DECNET wrote may have any text as their id.
-    let mut url = Url::parse("http://x").context("a constant URL")?;
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.push(&found.uuid);
+/// Changes one field, and says what that did.
+async fn set(
+    client: &Client,
+    wanted: &str,
+    (field, value): (&str, Value),
+    said: &str,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let path = find(client, wanted).await?;
+    let fields = Map::from_iter([(field.to_owned(), value)]);
+    let body = client.call(Method::PATCH, &path, encode(fields)).await?;
+    if as_json {
+        return Ok(output::json(&body)?);
     }
-    Ok(format!("{ROUTE}{}", url.path()))
+    let subscription: Subscription = decode(&body)?;
+    warn(&subscription);
+    let name = output::printable(&subscription.name);
+    output::line(format_args!("{GOOD}{said}{GOOD:#} {name}"))?;
+    Ok(())
 }
 
-fn changed(fields: Fields) -> anyhow::Result<Map<String, Value>> {
-    let mut map = Map::new();
-    if let Some(secret) = secret(&fields)? {
+/// The route of the subscription with this id or, failing that, this name.
+async fn find(client: &Client, wanted: &str) -> anyhow::Result<String> {
+    route(&Names::load(client).await?.uuid(wanted)?)
+}
+
+fn changed(fields: &Fields) -> anyhow::Result<Map<String, Value>> {
+    let mut map = fields.settings.fields();
+    if let Some(secret) = secret(fields)? {
         map.insert("secret".into(), json!(secret));
     }
     // Either list replaces the merge of both, so each is sent as given.
@@ -206,17 +249,14 @@ fn warn(subscription: &Subscription) {
     for warning in &subscription.warnings {
         anstream::eprintln!("{NOTE}warning{NOTE:#}: {}", output::printable(warning));
     }
+    if let Some(dropped @ 1..) = subscription.dropped_events {
+        anstream::eprintln!(
+            "{NOTE}dropped{NOTE:#}: {} events that had been published and not delivered",
+            output::count(dropped)
+        );
+    }
 }
 
 fn encode(fields: Map<String, Value>) -> Option<Bytes> {
     Some(Value::Object(fields).to_string().into())
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(body: &'a Bytes) -> anyhow::Result<T> {
-    serde_json::from_slice(body).context("the server's answer is not what this program expects")
-}
-
-/// The server's own JSON, as it came.
-fn print(body: &Bytes) -> anyhow::Result<()> {
-    Ok(output::line(String::from_utf8_lossy(body))?)
 }

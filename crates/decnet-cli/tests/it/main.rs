@@ -11,6 +11,7 @@ mod publish;
 mod real_day;
 mod serve;
 mod settings;
+mod subscription_settings;
 mod subscriptions;
 mod support;
 mod token;

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::settings::{HeaderRemoval, SettingsArgs};
 use crate::client::ClientOptions;
 
 const AFTER_HELP: &str = "\
@@ -10,6 +11,7 @@ Examples:
   decnet subscriptions list --json
   decnet subscriptions test siem";
 
+/// `decnet subscriptions`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -39,6 +41,28 @@ pub(super) enum Command {
     /// Change one
     #[command(after_help = UPDATE_AFTER_HELP)]
     Update(Update),
+    /// Give one another name
+    #[command(after_help = "Example:\n  decnet subscriptions rename siem siem-old")]
+    Rename {
+        /// Its id or name
+        subscription: String,
+        /// Its new name, 1 to 64 characters
+        new_name: String,
+    },
+    /// Resume one that is paused or tripped; clears its failures
+    #[command(visible_alias = "resume")]
+    #[command(after_help = "Example:\n  decnet subscriptions enable siem")]
+    Enable {
+        /// Its id or name
+        subscription: String,
+    },
+    /// Pause one: what waits is dropped, and events that arrive meanwhile are not for it
+    #[command(visible_alias = "pause")]
+    #[command(after_help = "Example:\n  decnet subscriptions disable siem")]
+    Disable {
+        /// Its id or name
+        subscription: String,
+    },
     /// Delete one
     #[command(after_help = "Example:\n  decnet subscriptions delete siem")]
     Delete {
@@ -57,7 +81,9 @@ const CREATE_AFTER_HELP: &str = "\
 Examples:
   decnet subscriptions create --name siem --url https://siem.example/hook --pattern 'attacker.>'
   decnet subscriptions create --name ops --url https://ops.example/hook --event DeckyStatus \\
-      --secret-file siem.secret --disabled";
+      --secret-file siem.secret --disabled
+  decnet subscriptions create --name slow --url https://slow.example/hook --pattern '>' \\
+      --rate 50 --timeout 30s --schedule 30s,2m,10m --header-env Authorization=SLOW_TOKEN";
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Create {
@@ -77,6 +103,8 @@ pub(super) struct Create {
 const UPDATE_AFTER_HELP: &str = "\
 Examples:
   decnet subscriptions update siem --pattern 'attacker.>' --pattern 'canary.>'
+  decnet subscriptions update siem --ordered --max-in-flight 8
+  decnet subscriptions update siem --clear-headers --header-env Authorization=SIEM_TOKEN
   decnet subscriptions update siem --disable";
 
 #[derive(clap::Args, Debug)]
@@ -91,6 +119,8 @@ pub(super) struct Update {
     pub(super) url: Option<String>,
     #[command(flatten)]
     pub(super) fields: Fields,
+    #[command(flatten)]
+    pub(super) removal: HeaderRemoval,
     /// Resume it; also clears the failures of a tripped one
     #[arg(long, conflicts_with = "disable")]
     pub(super) enable: bool,
@@ -115,4 +145,6 @@ pub(super) struct Fields {
     /// File with the signing secret; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) settings: SettingsArgs,
 }

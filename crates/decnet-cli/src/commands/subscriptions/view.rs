@@ -1,8 +1,14 @@
 //! Subscriptions as people read them.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use crate::output::{self, BOLD};
+use super::settings::schedule_text;
+use crate::output;
+
+/// The narrowest terminal that has room for uuids.
+const UUID_FROM_WIDTH: u16 = 140;
 
 /// What the API answers. Unknown fields of later servers are ignored.
 #[derive(Deserialize)]
@@ -23,6 +29,24 @@ pub(super) struct Subscription {
     pub(super) warnings: Vec<String>,
     #[serde(default)]
     pub(super) secret: Option<String>,
+    /// Events that pausing it dropped, in the answer to a change.
+    #[serde(default)]
+    pub(super) dropped_events: Option<u64>,
+    #[serde(default)]
+    pub(super) headers: BTreeMap<String, String>,
+    #[serde(flatten)]
+    settings: Option<Settings>,
+}
+
+/// How its deliveries are made.
+#[derive(Deserialize)]
+struct Settings {
+    max_in_flight: u64,
+    rate_per_second: u64,
+    burst: u64,
+    ordered: bool,
+    timeout_seconds: u64,
+    redelivery_schedule: Vec<u64>,
 }
 
 /// The answer to a test ping.
@@ -44,18 +68,21 @@ impl Subscription {
 }
 
 pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
+    // The name is as good as the uuid, which would squeeze the rest on a narrow terminal.
+    let with_uuid = output::width().is_none_or(|width| width >= UUID_FROM_WIDTH);
     let rows = subscriptions
         .iter()
         .map(|subscription| {
-            vec![
+            let mut row = vec![
                 subscription.name.clone(),
                 subscription.state().into(),
                 subscription.url.clone(),
                 subscription.topic_patterns.join(" "),
-                seconds(subscription.last_success_at.as_deref()),
+                output::seconds(subscription.last_success_at.as_deref()),
                 subscription.consecutive_failures.to_string(),
-                subscription.uuid.clone(),
-            ]
+            ];
+            row.extend(with_uuid.then(|| subscription.uuid.clone()));
+            row
         })
         .collect();
     let headings = [
@@ -64,55 +91,72 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
         "URL",
         "PATTERNS",
         "LAST SUCCESS",
-        "FAILURES IN A ROW",
+        "FAILED",
         "UUID",
     ];
-    Ok(output::table(&headings, rows)?)
+    let shown = headings.len() - usize::from(!with_uuid);
+    Ok(output::table(
+        &headings[..shown],
+        &["NAME", "STATE", "UUID"],
+        rows,
+    )?)
 }
 
 pub(super) fn one(subscription: &Subscription) -> anyhow::Result<()> {
-    let failures = subscription.consecutive_failures.to_string();
-    let patterns = subscription.topic_patterns.join(" ");
-    let created = seconds(Some(&subscription.created_at));
-    let updated = seconds(Some(&subscription.updated_at));
-    let success = seconds(subscription.last_success_at.as_deref());
-    let failure = seconds(subscription.last_failure_at.as_deref());
-    for (label, value) in [
-        ("name", subscription.name.as_str()),
-        ("uuid", &subscription.uuid),
-        ("state", subscription.state()),
-        ("url", &subscription.url),
-        ("patterns", &patterns),
-        ("failures in a row", &failures),
-        ("last success", &success),
-        ("last failure", &failure),
+    let time = |time: Option<&str>| output::seconds(time);
+    let mut lines = vec![
+        ("name", subscription.name.clone()),
+        ("uuid", subscription.uuid.clone()),
+        ("state", subscription.state().to_owned()),
+        ("url", subscription.url.clone()),
+        ("patterns", subscription.topic_patterns.join(" ")),
+        (
+            "failures in a row",
+            subscription.consecutive_failures.to_string(),
+        ),
+        (
+            "last success",
+            time(subscription.last_success_at.as_deref()),
+        ),
+        (
+            "last failure",
+            time(subscription.last_failure_at.as_deref()),
+        ),
         (
             "last error",
-            subscription.last_error.as_deref().unwrap_or("-"),
+            subscription.last_error.clone().unwrap_or("-".into()),
         ),
-        ("created", &created),
-        ("updated", &updated),
-    ] {
-        output::line(format_args!(
-            "{BOLD}{label:<18}{BOLD:#} {}",
-            output::printable(value)
-        ))?;
+        ("created", time(Some(&subscription.created_at))),
+        ("updated", time(Some(&subscription.updated_at))),
+    ];
+    if let Some(settings) = &subscription.settings {
+        lines.extend(settings.lines());
+    }
+    for (name, value) in &subscription.headers {
+        lines.push(("header", format!("{name}: {value}")));
     }
     for warning in &subscription.warnings {
-        output::line(format_args!(
-            "{BOLD}{:<18}{BOLD:#} {}",
-            "warning",
-            output::printable(warning)
-        ))?;
+        lines.push(("warning", warning.clone()));
+    }
+    for (label, value) in lines {
+        output::labelled(label, &value)?;
     }
     Ok(())
 }
 
-/// An RFC 3339 time without its fraction.
-fn seconds(time: Option<&str>) -> String {
-    let Some(time) = time else { return "-".into() };
-    match time.split_once('.') {
-        Some((whole, _)) => format!("{whole}Z"),
-        None => time.to_owned(),
+impl Settings {
+    fn lines(&self) -> [(&'static str, String); 5] {
+        let rate = match (self.rate_per_second, self.burst) {
+            (0, _) => "unlimited".into(),
+            (rate, 0) => format!("{rate} attempts a second"),
+            (rate, burst) => format!("{rate} attempts a second, {burst} at once"),
+        };
+        [
+            ("max in flight", self.max_in_flight.to_string()),
+            ("rate", rate),
+            ("ordered", if self.ordered { "yes" } else { "no" }.into()),
+            ("timeout", format!("{}s", self.timeout_seconds)),
+            ("schedule", schedule_text(&self.redelivery_schedule)),
+        ]
     }
 }
