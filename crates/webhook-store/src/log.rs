@@ -9,7 +9,8 @@ mod filter;
 mod row;
 
 use sea_orm::{
-    ColumnTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
     sea_query::{Expr, Order},
 };
 use webhook_model::{DeliveryStatus, UtcTime};
@@ -31,6 +32,8 @@ pub use row::{DeliveryDetail, DeliveryRow, Page, RetryOutcome};
 const MAX_SCANNED: usize = 10_000;
 /// Rows of one query, where not all of them may match.
 const CHUNK: u64 = 500;
+/// Rows that one step of counting looks at.
+const COUNT_CHUNK: u64 = 5_000;
 /// Most rows of one page.
 const MAX_LIMIT: u64 = 500;
 
@@ -117,6 +120,30 @@ impl Store {
         redelivery::requeue(&txn, &[id]).await?;
         txn.commit().await?;
         Ok(RetryOutcome::Queued)
+    }
+
+    /// How many rows match: by the index alone where it knows the whole filter, else by looking at
+    /// every row that it yields.
+    pub(crate) async fn count_matches(&self, filter: &DeliveryFilter) -> Result<u64, StoreError> {
+        let mut count = 0;
+        if filter.is_indexed() {
+            for lead in filter.leads() {
+                let led = lead.apply(delivery::Entity::find());
+                count += bounded(led, filter, None, &Order::Asc)
+                    .count(self.db())
+                    .await?;
+            }
+            return Ok(count);
+        }
+        let mut at = None;
+        loop {
+            let rows = self.scan(filter, at, Order::Asc, COUNT_CHUNK).await?;
+            count += rows.iter().filter(|row| filter.matches(row)).count() as u64;
+            at = rows.last().map(DeliveryRow::cursor);
+            if (rows.len() as u64) < COUNT_CHUNK {
+                return Ok(count);
+            }
+        }
     }
 
     /// The rows beyond a cursor along the index that fits the filter best; of the filter, only what

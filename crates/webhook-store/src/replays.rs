@@ -34,22 +34,11 @@ pub use row::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
 const MAX_OUTSTANDING: u64 = 1_000;
 /// Rows that one step looks at.
 const CHUNK: u64 = 500;
-/// Rows that one step of counting looks at.
-const COUNT_CHUNK: u64 = 5_000;
 
 impl Store {
     /// How many deliveries a replay would match now.
     pub async fn count_replay(&self, new: &NewReplay) -> Result<u64, StoreError> {
-        let filter = new.filter(UtcTime::now());
-        let (mut count, mut at) = (0, None);
-        loop {
-            let rows = self.scan(&filter, at, Order::Asc, COUNT_CHUNK).await?;
-            count += rows.iter().filter(|row| filter.matches(row)).count() as u64;
-            at = rows.last().map(DeliveryRow::cursor);
-            if (rows.len() as u64) < COUNT_CHUNK {
-                return Ok(count);
-            }
-        }
+        self.count_matches(&new.filter(UtcTime::now())).await
     }
 
     /// Makes a job; `None` when there is no such subscription.
