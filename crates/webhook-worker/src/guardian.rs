@@ -2,6 +2,9 @@
 //! decided by compare-and-set, and opens or shuts the gates. An operator's word in the tables
 //! always wins; a step that no longer fits them is dropped.
 
+mod notice;
+mod probe;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
@@ -9,80 +12,23 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Bus;
 use webhook_model::{State, UtcTime, topics};
-use webhook_store::{BreakerPhase, FailureCount, Store, SubscriptionView};
+use webhook_store::{BreakerPhase, Store, SubscriptionView};
 
 use crate::{
     Counters,
     breaker::{Action, Breaker, Input, Policy},
     heartbeat::announce,
-    runtime::{Directory, Runtime},
+    runtime::Directory,
     schedule::jitter,
 };
+
+pub(crate) use notice::{Notice, Probed};
 
 /// Notices that may wait; each comes from a committed outcome, which the windows bound.
 const QUEUE: usize = 4_096;
 
-/// A probe's lease among several workers: an attempt takes 30 s at most, and its slot some more.
-const PROBE_LEASE: Duration = Duration::from_secs(90);
-/// Time between two renewals of it, for a probe that waits for something to send.
-const PROBE_RENEWAL: Duration = Duration::from_secs(30);
-/// Pause before asking again for a probe that another worker has.
-const PROBE_ELSEWHERE: Duration = Duration::from_secs(5);
 /// A pause is written down again only when it ends this much later: every answer moves it a little.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
-
-/// What the guardian is told.
-#[derive(Debug)]
-pub(crate) enum Notice {
-    /// Failed rounds in a row, as committed.
-    Failures {
-        uuid: String,
-        epoch: i64,
-        count: u32,
-    },
-    /// The receiver answered 410.
-    Gone {
-        uuid: String,
-        epoch: i64,
-        error: String,
-    },
-    /// What the probe came to.
-    Probed {
-        uuid: String,
-        epoch: i64,
-        result: Probed,
-    },
-    /// The receiver asked for no attempt before.
-    Paused {
-        uuid: String,
-        epoch: i64,
-        until: UtcTime,
-    },
-    /// The tables were read.
-    Reloaded(Vec<SubscriptionView>),
-}
-
-impl Notice {
-    pub(crate) fn failures(counted: FailureCount) -> Self {
-        Self::Failures {
-            uuid: counted.subscription,
-            epoch: counted.epoch,
-            count: counted.consecutive_failures,
-        }
-    }
-}
-
-/// What a probe came to.
-#[derive(Debug)]
-pub(crate) enum Probed {
-    Succeeded,
-    Failed {
-        gone: bool,
-        error: String,
-    },
-    /// Nothing was sent.
-    Released,
-}
 
 struct Ward {
     breaker: Breaker,
@@ -302,58 +248,6 @@ impl Guardian {
                 tracing::warn!(%error, subscription = %uuid, ?action, "cannot write what the breaker decided");
                 self.unwritten(uuid, action, next, now);
             }
-        }
-    }
-
-    /// Takes the probe, or keeps it; one worker has it at a time. Not for one that may send nothing.
-    async fn claim(&mut self, uuid: &str, epoch: i64) -> bool {
-        let wanted = |runtime: Arc<Runtime>| runtime.window.is_wanted();
-        if !self.directory.get(uuid).is_some_and(wanted) {
-            return false;
-        }
-        let claimed = self
-            .store
-            .claim_probe(uuid, epoch, &self.owner, PROBE_LEASE)
-            .await;
-        if let Err(error) = &claimed {
-            tracing::warn!(%error, subscription = %uuid, "cannot take the lease of a probe; trying again");
-        }
-        let claimed = claimed.unwrap_or(false);
-        if let Some(ward) = self.wards.get_mut(uuid).filter(|_| claimed) {
-            ward.renew_at = Some(UtcTime::now() + PROBE_RENEWAL);
-        }
-        claimed
-    }
-
-    /// Keeps the lease of a probe that has not come to anything yet. One that is lost before
-    /// anybody took the offer is another worker's.
-    async fn renew(&mut self, uuid: &str) {
-        let now = UtcTime::now();
-        let due = |ward: &&mut Ward| {
-            let probing = matches!(ward.breaker, Breaker::Probing { .. });
-            probing && ward.renew_at.is_some_and(|at| at <= now)
-        };
-        let Some(ward) = self.wards.get_mut(uuid).filter(due) else {
-            return;
-        };
-        ward.renew_at = Some(now + PROBE_RENEWAL);
-        let epoch = ward.epoch;
-        if self.claim(uuid, epoch).await {
-            return;
-        }
-        if self
-            .directory
-            .get(uuid)
-            .is_some_and(|it| it.gate.retract_probe())
-        {
-            self.defer(uuid, now);
-        }
-    }
-
-    /// Asks again later for a probe that another worker has.
-    fn defer(&mut self, uuid: &str, now: UtcTime) {
-        if let Some(ward) = self.wards.get_mut(uuid) {
-            ward.breaker = ward.breaker.deferred(now + PROBE_ELSEWHERE);
         }
     }
 

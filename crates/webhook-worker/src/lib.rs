@@ -28,6 +28,7 @@ mod guardian;
 mod heartbeat;
 mod housekeeping;
 mod in_hand;
+mod job;
 mod judge;
 mod pace;
 mod pair;

@@ -1,93 +1,36 @@
 //! The task of one (subscription, pattern) pair: takes what its window allows from its own bus
 //! consumer and starts a delivery for each message.
 
+mod context;
+mod order;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use webhook_bus::{Bus, BusError, Consumer, ConsumerSpec, Message, Ready};
-use webhook_store::{DeliveryRecord, Pair, Store};
+use webhook_bus::{BusError, Consumer, ConsumerSpec, Message, Ready};
+use webhook_store::{DeliveryRecord, Pair};
 
 use crate::{
-    crew::{Crew, Progress},
-    freshness::Freshness,
+    crew::Progress,
     gate::Pass,
     guardian::Probed,
     in_hand::InHand,
+    job::Job,
     pause::Pauses,
     recorder::{Outcome, Release},
     redelivery::{failed, probed},
     runtime::Runtime,
-    send::{Delivery, Dispatch, Job},
+    send::Delivery,
 };
+
+pub(crate) use context::{PairContext, forget};
+pub(crate) use order::Order;
 
 /// Most messages taken in one go; they wait for one freshness query and one look-up together.
 const TAKE: usize = 64;
 /// Longest pause between tries when the bus or the database does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// What the supervisor wants of a running pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Deliver whatever comes.
-    Run,
-    /// Deliver up to this sequence number, then go.
-    Finish {
-        end: u64,
-        /// The config version that said so, or a later one.
-        version: i64,
-    },
-    /// Go at once; the bus keeps the rest.
-    Stop,
-    /// Go at once; nobody wants the rest.
-    Remove,
-}
-
-impl Order {
-    /// Whether an event at `seq` still belongs to the pair.
-    fn wants(self, seq: u64) -> bool {
-        match self {
-            Self::Run => true,
-            Self::Finish { end, .. } => seq <= end,
-            Self::Stop | Self::Remove => false,
-        }
-    }
-
-    fn end(self) -> Option<u64> {
-        match self {
-            Self::Finish { end, .. } => Some(end),
-            Self::Run | Self::Stop | Self::Remove => None,
-        }
-    }
-}
-
-/// What pair tasks are built from.
-#[derive(Clone)]
-pub(crate) struct PairContext {
-    pub(crate) store: Store,
-    pub(crate) bus: Bus,
-    pub(crate) dispatch: Dispatch,
-    pub(crate) freshness: Freshness,
-    pub(crate) crew: Crew,
-    /// Prefix of this deployment's consumers on a bus that others use, too.
-    pub(crate) deployment: String,
-    /// The bus the sequence numbers count on.
-    pub(crate) incarnation: String,
-    /// Cancelled when that bus turns out to be another one now.
-    pub(crate) recreated: CancellationToken,
-}
-
-impl PairContext {
-    /// Compares the bus with the one that everything counts on; a bus that does not answer is as it
-    /// was.
-    pub(crate) async fn look_at_bus(&self) {
-        if let Ok(position) = self.bus.position().await
-            && position.incarnation != self.incarnation
-        {
-            self.recreated.cancel();
-        }
-    }
-}
 
 /// One pair at work.
 pub(crate) struct PairTask {
@@ -419,17 +362,4 @@ enum Step {
     Taken,
     Drained,
     Stopped,
-}
-
-/// Removes an ended pair from the bus, then from the tables. What fails is done again by the next
-/// reload, since the table still has the pair.
-pub(crate) async fn forget(context: &PairContext, pair: &Pair) {
-    let name = pair.consumer_name(&context.deployment);
-    if let Err(error) = context.bus.end(&name).await {
-        tracing::warn!(%error, pair = %pair.id, "cannot remove an ended consumer; trying again at the next reload");
-        return;
-    }
-    if let Err(error) = context.store.forget_pair(&pair.id).await {
-        tracing::warn!(%error, pair = %pair.id, "cannot forget an ended pair; trying again at the next reload");
-    }
 }

@@ -12,10 +12,11 @@ use webhook_store::{Claimed, Store, StoreError};
 use crate::{
     gate::Pass,
     guardian::{Notice, Probed},
+    job::Job,
     pause::Pauses,
     recorder::Release,
     runtime::{Directory, Runtime},
-    send::{Dispatch, Finished, Job},
+    send::{Dispatch, Finished},
     window::WindowPermit,
 };
 
