@@ -13,8 +13,11 @@ use std::{
 use sea_orm::{
     DatabaseConnection, DbErr, RuntimeErr, SqlxSqliteConnector,
     sqlx::{
-        ConnectOptions,
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+        self, ConnectOptions, Connection,
+        sqlite::{
+            SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
+            SqliteSynchronous,
+        },
     },
 };
 use tokio::time::{Instant, sleep};
@@ -102,6 +105,7 @@ async fn pool(
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(is_sound(connection)))
             .connect_with(options.clone())
             .await;
         match attempt {
@@ -118,6 +122,16 @@ async fn pool(
             Ok(pool) => return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)),
         }
     }
+}
+
+/// Whether a connection came back without a transaction. SQLite ends one by itself when the disk is
+/// full, and the driver, whose ROLLBACK then fails, believes in it for ever.
+async fn is_sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // One that was given up is still being rolled back.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 /// Makes the file for its owner alone, and its folder if that is missing. What exists is left as

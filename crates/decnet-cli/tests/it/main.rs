@@ -2,6 +2,7 @@
 
 mod daemon;
 mod demo;
+mod disk;
 mod follow;
 mod gate;
 mod init;

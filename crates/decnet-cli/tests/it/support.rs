@@ -42,9 +42,14 @@ pub(crate) fn data_dir() -> TempDir {
 
 /// `decnet`, with no variable of the machine's own, and killed when it is dropped.
 pub(crate) fn decnet<I: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = I>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_decnet"));
+    let mut command = isolated(env!("CARGO_BIN_EXE_decnet"), dir);
+    command.args(args);
     command
-        .args(args)
+}
+
+fn isolated(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", dir)
@@ -164,6 +169,7 @@ pub(crate) struct Starter {
     dir: PathBuf,
     args: Vec<String>,
     vars: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 impl Starter {
@@ -179,7 +185,14 @@ impl Starter {
             dir: dir.into(),
             args,
             vars,
+            wrapper: Vec::new(),
         }
+    }
+
+    /// Has this program start it, which gets it and its arguments behind its own.
+    pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// This port instead of a free one.
@@ -203,7 +216,11 @@ impl Starter {
 
     /// Starts it without waiting for anything.
     pub(crate) fn spawn(self) -> Decnet {
-        let mut command = decnet(&self.dir, &self.args);
+        let own = [env!("CARGO_BIN_EXE_decnet").to_owned()];
+        let mut words = self.wrapper.iter().chain(&own).chain(&self.args);
+        let program = words.next().expect("there is a program at least");
+        let mut command = isolated(program, &self.dir);
+        command.args(words);
         for (name, value) in &self.vars {
             command.env(name, value);
         }

@@ -21,7 +21,11 @@ impl Api {
             &["token", "create", "--role", role, "--name", "tester"],
         )
         .await;
-        let token = succeeded(&output).trim().to_owned();
+        Self::with_token(url, succeeded(&output).trim())
+    }
+
+    /// With a token that somebody made.
+    pub(crate) fn with_token(url: &str, token: &str) -> Self {
         install_tls();
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -29,7 +33,7 @@ impl Api {
             .expect("a client");
         Self {
             url: url.into(),
-            token,
+            token: token.to_owned(),
             http,
         }
     }
