@@ -7,6 +7,8 @@ mod cli;
 mod client;
 mod commands;
 mod daemon;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod metrics;
 mod notify;
 mod output;
@@ -24,6 +26,8 @@ use crate::settings::{Env, ProcessEnv};
 
 fn main() -> ExitCode {
     let env = Env(&ProcessEnv);
+    #[cfg(feature = "failpoints")]
+    let _armed = failpoints::arm();
     let command = match cli::parse(std::env::args_os(), settings::is_gated(env)) {
         Ok(command) => command,
         Err(parsed) => return parsed.exit(),

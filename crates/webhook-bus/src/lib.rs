@@ -37,6 +37,10 @@
 mod bus;
 mod consumer;
 mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+#[cfg(not(feature = "failpoints"))]
+mod failpoints;
 mod journal;
 mod message;
 mod publication;

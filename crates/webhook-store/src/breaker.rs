@@ -47,6 +47,7 @@ impl Store {
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
             return Ok(false);
         }
+        crate::failpoints::crash_point!(TRIPPING);
         txn.bump_epoch(uuid).await?;
         let state = state::ActiveModel {
             probe_at: Set(probe_at.map(UtcTime::micros)),

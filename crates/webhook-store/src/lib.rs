@@ -42,6 +42,10 @@ mod connect;
 mod counts;
 mod entities;
 mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+#[cfg(not(feature = "failpoints"))]
+mod failpoints;
 mod failures;
 mod gaps;
 mod log;

@@ -68,6 +68,7 @@ impl Store {
         if self.inserts().run(txn.conn(), records.iter()).await? == records.len() {
             attempts::insert(txn.conn(), records.iter()).await?;
             let failures = count(&txn, records.iter(), &epochs).await?;
+            crate::failpoints::crash_point!(RECORDING);
             txn.commit().await?;
             return Ok(failures);
         }
@@ -78,6 +79,7 @@ impl Store {
         let risen = raise(txn.conn(), self.inserts(), records).await?;
         attempts::insert(txn.conn(), risen.iter().copied()).await?;
         let failures = count(&txn, risen.into_iter(), &epochs).await?;
+        crate::failpoints::crash_point!(RECORDING);
         txn.commit().await?;
         Ok(failures)
     }

@@ -229,8 +229,10 @@ async fn finish(txn: WriteTxn, mut job: Replay, done: bool) -> Result<ReplayStep
     if done {
         job.state = ReplayState::Done;
     }
+    crate::failpoints::crash_point!(REPLAYING);
     save(&txn, job).await?;
     txn.commit().await?;
+    crate::failpoints::crash_point!(REPLAYED);
     Ok(if done {
         ReplayStep::Done
     } else {

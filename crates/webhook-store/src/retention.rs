@@ -55,6 +55,9 @@ impl Store {
             .filter(attempt::Column::DeliveryId.is_in(ids.iter().copied()))
             .exec(txn.conn())
             .await?;
+        if !ids.is_empty() {
+            crate::failpoints::crash_point!(SWEEPING);
+        }
         delivery::Entity::delete_many()
             .filter(Column::Id.is_in(ids.iter().copied()))
             .exec(txn.conn())

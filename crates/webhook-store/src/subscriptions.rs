@@ -60,6 +60,7 @@ impl Store {
         pairs::reconcile(&txn, &subscription, position).await?;
         txn.bump_epoch(&subscription.uuid).await?;
         txn.commit().await?;
+        crate::failpoints::crash_point!(CREATED);
         Ok(subscription)
     }
 

@@ -217,6 +217,7 @@ impl Guardian {
                 if !self.claim(uuid, epoch).await {
                     return self.defer(uuid, now);
                 }
+                crate::failpoints::crash_point!(PROBING);
                 Ok(true)
             }
             Action::Trip { probe_at } => {
@@ -229,7 +230,10 @@ impl Guardian {
                     .probe_failed(uuid, epoch, &reason, probe_at)
                     .await
             }
-            Action::Recover => self.store.recover(uuid, epoch).await,
+            Action::Recover => {
+                crate::failpoints::crash_point!(PROBED);
+                self.store.recover(uuid, epoch).await
+            }
         };
         match written {
             Ok(true) => {
@@ -306,6 +310,7 @@ impl Guardian {
                 tracing::warn!(subscription = %uuid, name, reason, "given up: it is left to the operator to switch it on again");
             }
             Action::Trip { probe_at } => {
+                crate::failpoints::crash_point!(TRIPPED);
                 self.counters.tripped();
                 tracing::warn!(subscription = %uuid, name, reason, "tripped: switched off until a probe succeeds");
                 let said = json!({
@@ -319,6 +324,7 @@ impl Guardian {
                 self.reload.notify_one();
             }
             Action::Recover => {
+                crate::failpoints::crash_point!(RECOVERED);
                 self.counters.recovered();
                 tracing::info!(subscription = %uuid, name, "recovered: its backlog follows");
                 runtime.window.restart();

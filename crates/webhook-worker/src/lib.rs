@@ -22,6 +22,10 @@ mod counters;
 mod crew;
 mod dead;
 mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
+#[cfg(not(feature = "failpoints"))]
+mod failpoints;
 mod freshness;
 mod gate;
 mod guardian;

@@ -164,6 +164,9 @@ impl PairTask {
         let Some(messages) = self.take(consumer, permits.len()).await? else {
             return Ok(Step::Stopped);
         };
+        if !messages.is_empty() {
+            crate::failpoints::crash_point!(TAKEN);
+        }
         for (message, permit) in messages.into_iter().zip(permits) {
             let delivery = Delivery {
                 dispatch: self.context.dispatch.clone(),

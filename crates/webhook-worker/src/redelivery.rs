@@ -92,6 +92,9 @@ impl Redelivery {
                 .store
                 .claim(&due.subscription, permits.len() as u64, &self.owner, LEASE)
                 .await?;
+            if !rows.is_empty() {
+                crate::failpoints::crash_point!(CLAIMED);
+            }
             for (row, permit) in rows.into_iter().zip(permits.drain(..)) {
                 let (this, runtime, stop) = (self.clone(), runtime.clone(), stop.clone());
                 deliveries.spawn(async move { this.send(row, runtime, stop, permit).await });

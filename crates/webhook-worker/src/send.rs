@@ -172,6 +172,7 @@ impl Dispatch {
         permit: Option<WindowPermit>,
         notice: Option<Notice>,
     ) {
+        crate::failpoints::crash_point!(SENT);
         let notice = notice.or_else(|| {
             finished.judgement.gone.then(|| Notice::Gone {
                 uuid: runtime.uuid.clone(),

@@ -211,6 +211,9 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
         "set it to e.g. 60, or unset it",
         |text| text.parse::<u64>().ok().filter(|&seconds| seconds > 0),
     )?;
+    #[cfg(feature = "failpoints")]
+    let default = crate::failpoints::haste(env)?;
+    #[cfg(not(feature = "failpoints"))]
     let default = WorkerConfig::default();
     Ok(WorkerConfig {
         name: worker_name(),

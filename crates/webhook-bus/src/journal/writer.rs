@@ -169,6 +169,9 @@ impl Writer {
         let result = group.commit(&self.connection, &self.shared.incarnation, at);
         match result {
             Ok(committed) => {
+                if !group.publishes.is_empty() {
+                    crate::failpoints::crash_point!(COMMITTED);
+                }
                 self.note(None);
                 let saves = std::mem::take(&mut group.saves);
                 self.shared.hub().saved(saves);

@@ -28,6 +28,7 @@ impl MigrationName for Migration {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::failpoints::crash_point!(MIGRATING);
         let backend = manager.get_database_backend();
         let mut instance = ColumnDef::new(Worker::Instance);
         backend::exact_text_type(backend, &mut instance, UUID_CHARS).not_null();

@@ -40,6 +40,7 @@ pub(crate) async fn forget(context: &PairContext, pair: &Pair) {
         tracing::warn!(%error, pair = %pair.id, "cannot remove an ended consumer; trying again at the next reload");
         return;
     }
+    crate::failpoints::crash_point!(ENDED);
     if let Err(error) = context.store.forget_pair(&pair.id).await {
         tracing::warn!(%error, pair = %pair.id, "cannot forget an ended pair; trying again at the next reload");
     }
