@@ -114,10 +114,9 @@ impl PairTask {
         };
         deliveries.close();
         deliveries.wait().await;
-        if drained {
-            // What was delivered is also committed before the consumer goes.
-            self.in_hand.empty().await;
-        }
+        // What was delivered is also committed before the consumer goes: whoever opens it next finds
+        // it on record.
+        self.in_hand.empty().await;
         drained
     }
 
