@@ -2,6 +2,7 @@
 
 mod banner;
 mod first_token;
+mod patience;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
 
+use self::patience::Patience;
 pub(crate) use self::{
     banner::{banner, fact},
     first_token::first_token,
@@ -43,6 +45,8 @@ pub(crate) struct Parts {
     pub(crate) worker: bool,
     /// Where health is served when there is no API.
     pub(crate) probe: Option<SocketAddr>,
+    /// Standard output leads to a parent that waits for this process to be ready.
+    pub(crate) ready_pipe: bool,
 }
 
 /// Parts that share one store, one bus and one delivery client.
@@ -60,17 +64,37 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Opens what the parts need, binds what they listen on, and starts them.
+    /// Opens what the parts need, binds what they listen on, and starts them. None when it is to stop
+    /// before what it needs is there.
     pub(crate) async fn start(
         settings: ServerSettings,
         parts: Parts,
         shutdown: CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let store = Store::open(&settings.database)
-            .await
-            .context("opening the database")?;
-        let (gaps, gap_reports) = mpsc::channel(GAP_REPORTS);
-        let (bus, socket) = open_bus(&settings, parts.worker, gaps).await?;
+    ) -> anyhow::Result<Option<Self>> {
+        let patience = Patience {
+            probe: parts.probe,
+            ready_pipe: parts.ready_pipe,
+            database_is_file: settings.database.shown_url().starts_with("sqlite:"),
+            longest_pause: settings.worker.longest_pause,
+            shutdown: &shutdown,
+        };
+        let store = patience
+            .until_open(async || {
+                let opening = Store::open(&settings.database).await;
+                opening.context("opening the database")
+            })
+            .await?;
+        let Some(store) = store else { return Ok(None) };
+        let opened = patience
+            .until_open(async || {
+                let (gaps, reports) = mpsc::channel(GAP_REPORTS);
+                let (bus, socket) = open_bus(&settings, parts.worker, gaps).await?;
+                Ok((bus, socket, reports))
+            })
+            .await?;
+        let Some((bus, socket, gap_reports)) = opened else {
+            return Ok(None);
+        };
         let delivery = DeliveryClient::new(settings.delivery)?;
         let tells = Tells {
             worker: parts.worker,
@@ -137,7 +161,7 @@ impl Server {
                 Ok(())
             });
         }
-        Ok(server)
+        Ok(Some(server))
     }
 
     /// The API's base URL, for people and programs on this machine.
@@ -258,7 +282,11 @@ impl Server {
 }
 
 /// Says where the server is, tells who waits, and sees it through to its end.
-pub(crate) async fn run(mut server: Server, ready_pipe: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Result<ExitCode> {
+    let Some(mut server) = server else {
+        eprintln!("stopped while waiting: nothing was in flight");
+        return Ok(ExitCode::SUCCESS);
+    };
     if let Some(url) = server.api_url() {
         fact("api", url);
     }

@@ -37,6 +37,7 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
         api: Some(key.secret),
         worker: false,
         probe: None,
+        ready_pipe: false,
     };
     let server = Server::start(settings, parts, shutdown).await?;
     server::run(server, false).await

@@ -65,6 +65,7 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
         api: None,
         worker: true,
         probe: Some(probe),
+        ready_pipe: args.is_daemon_child,
     };
     let server = Server::start(settings, parts, shutdown).await?;
     server::run(server, args.is_daemon_child).await

@@ -58,8 +58,12 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
         api: Some(key),
         worker: true,
         probe: None,
+        ready_pipe: false,
     };
-    let mut server = Server::start(settings, parts, shutdown.clone()).await?;
+    let server = Server::start(settings, parts, shutdown.clone()).await?;
+    let Some(mut server) = server else {
+        return Ok(ExitCode::SUCCESS);
+    };
     server.ready().await?;
     let api_url = server.api_url().context("the demo has an API")?.to_owned();
     let client = Client::to(&api_url, &token)?;

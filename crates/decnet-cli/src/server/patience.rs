@@ -1,0 +1,110 @@
+//! Waiting for a database or a bus that is away when a server starts. The process stays up, says so
+//! once, and answers for its health meanwhile.
+
+use std::{future::ready, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+use webhook_api::{ApiError, ProbeServer};
+use webhook_bus::BusError;
+use webhook_store::StoreError;
+
+/// The first pause between two tries; short, since most absences are.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How a server waits.
+pub(super) struct Patience<'a> {
+    /// Where it will serve its health, and does so while it waits.
+    pub(super) probe: Option<SocketAddr>,
+    /// Standard output leads to a parent that waits for this process.
+    pub(super) ready_pipe: bool,
+    /// The database is a file: no waiting mends what is wrong with it.
+    pub(super) database_is_file: bool,
+    /// `DECNET_WEBHOOK_BUS_RECONNECT_SECS`.
+    pub(super) longest_pause: Duration,
+    pub(super) shutdown: &'a CancellationToken,
+}
+
+impl Patience<'_> {
+    /// What `open` opens, however long it takes; none when the server is to stop before. Fails at
+    /// once where more than a connection is missing.
+    pub(super) async fn until_open<T>(
+        &self,
+        open: impl AsyncFn() -> anyhow::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        let mut waiting: Option<Waiting> = None;
+        let mut pause = FIRST_PAUSE;
+        let ended = loop {
+            let error = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => break Ok(None),
+                opened = open() => match opened {
+                    Ok(opened) => break Ok(Some(opened)),
+                    Err(error) => error,
+                },
+            };
+            let Some(missing) = self.missing(&error) else {
+                break Err(error);
+            };
+            if waiting.is_none() {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "idle until the {missing} answers; trying again"
+                );
+                waiting = Some(Waiting::begin(self.probe, missing)?);
+                // Up, if idle: whoever started it need not start it again.
+                crate::notify::ready(self.ready_pipe);
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => {}
+                () = sleep(pause.mul_f64(rand::random_range(0.8..1.2))) => {}
+            }
+            pause = (pause * 2).min(self.longest_pause);
+        };
+        if let Some(waiting) = waiting {
+            waiting.end().await?;
+        }
+        ended
+    }
+
+    /// What is away, if that is all.
+    fn missing(&self, error: &anyhow::Error) -> Option<&'static str> {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return (error.is_connection() && !self.database_is_file).then_some("database");
+        }
+        let bus = error.downcast_ref::<BusError>()?;
+        bus.is_connection().then_some("bus")
+    }
+}
+
+/// The health server of a process that waits.
+struct Waiting {
+    over: CancellationToken,
+    probe: Option<JoinHandle<Result<(), ApiError>>>,
+}
+
+impl Waiting {
+    fn begin(addr: Option<SocketAddr>, missing: &'static str) -> anyhow::Result<Self> {
+        let over = CancellationToken::new();
+        let probe = match addr {
+            Some(addr) => {
+                let says = move || ready(vec![missing.to_owned(), "worker (idle)".to_owned()]);
+                let nothing = Arc::new(|| Box::pin(ready(String::new())) as _);
+                let probe = ProbeServer::bind(addr, says, nothing)?;
+                super::fact("health", format_args!("http://{}/readyz", probe.addr()));
+                Some(tokio::spawn(probe.run(over.clone())))
+            }
+            None => None,
+        };
+        Ok(Self { over, probe })
+    }
+
+    /// Frees the address.
+    async fn end(self) -> anyhow::Result<()> {
+        self.over.cancel();
+        if let Some(probe) = self.probe {
+            probe.await??;
+        }
+        Ok(())
+    }
+}
