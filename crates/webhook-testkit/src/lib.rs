@@ -18,6 +18,7 @@
 
 mod build;
 mod nats;
+mod postgres;
 mod receiver;
 mod reconcile;
 mod signature;
@@ -26,6 +27,7 @@ pub mod tools;
 
 pub use build::{event, free_port, temp_dir};
 pub use nats::{NatsCluster, NatsServer};
+pub use postgres::Postgres;
 pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};
 pub use reconcile::{Reconciler, Report};
 pub use signature::Signatures;
