@@ -5,6 +5,7 @@
 
 mod bench;
 mod cargo;
+mod crash;
 mod preflight;
 mod soak;
 mod steps;

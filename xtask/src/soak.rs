@@ -6,7 +6,7 @@
 
 use anyhow::bail;
 
-use crate::{cargo::cargo, preflight, steps::Steps, tidy::facts};
+use crate::{cargo::cargo, crash, preflight, steps::Steps, tidy::facts};
 
 pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
     let (mut release, mut alone, mut long) = (false, true, true);
@@ -39,6 +39,7 @@ pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
                 .args(profile)
                 .env("DECNET_SOAK", "1"),
         );
+        steps.tests(crash::NAME, crash::tests(profile).env("DECNET_SOAK", "1"));
     }
     steps.finish(&[])
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     cargo::{cargo, workspace_root},
-    preflight,
+    crash, preflight,
     steps::Steps,
     tidy,
 };
@@ -41,5 +41,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "cargo test (unit, integration, doc)",
         cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]),
     );
+    steps.tests(crash::NAME, &mut crash::tests(&[]));
     steps.finish(LEFT_OUT)
 }

@@ -50,6 +50,18 @@ impl Api {
         path: &str,
         body: Option<Value>,
     ) -> (u16, Value) {
+        self.try_ask(method, path, body)
+            .await
+            .expect("the API answers")
+    }
+
+    /// The same of a server that may be away.
+    pub(crate) async fn try_ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> reqwest::Result<(u16, Value)> {
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.url))
@@ -59,10 +71,10 @@ impl Api {
                 .header("content-type", "application/json")
                 .body(body.to_string());
         }
-        let answer = request.send().await.expect("the API answers");
+        let answer = request.send().await?;
         let status = answer.status().as_u16();
-        let body = answer.bytes().await.expect("the answer has a body");
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        let body = answer.bytes().await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 
     /// A subscription to these patterns; returns it as the API does.

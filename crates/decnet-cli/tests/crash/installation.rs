@@ -1,0 +1,46 @@
+//! What an installation runs on.
+
+use tempfile::TempDir;
+
+use crate::support::{Starter, data_dir};
+
+/// The engines under the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engines {
+    /// The journal and SQLite.
+    Embedded,
+}
+
+impl Engines {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "journal + SQLite",
+        }
+    }
+}
+
+/// A data directory, and the servers it relies on.
+pub(crate) struct Installation {
+    dir: TempDir,
+    /// Settings that say where the servers are.
+    vars: Vec<(&'static str, String)>,
+}
+
+impl Installation {
+    pub(crate) async fn new(engines: Engines) -> Self {
+        match engines {
+            Engines::Embedded => Self {
+                dir: data_dir(),
+                vars: Vec::new(),
+            },
+        }
+    }
+
+    /// `decnet <command>` on it, at this port.
+    pub(crate) fn starter(&self, command: &str, port: u16) -> Starter {
+        let starter = Starter::new(command, self.dir.path()).port(port);
+        self.vars
+            .iter()
+            .fold(starter, |starter, (name, value)| starter.var(name, value))
+    }
+}

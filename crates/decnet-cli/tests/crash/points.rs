@@ -1,0 +1,217 @@
+//! A crash at every crash point in turn.
+
+use std::{collections::BTreeSet, os::unix::process::ExitStatusExt, sync::Arc};
+
+use tokio::{sync::Semaphore, task::JoinSet};
+use webhook_testkit::long_or_short;
+
+use crate::{
+    installation::{Engines, Installation},
+    report::{Row, print},
+    support::Decnet,
+    world::World,
+};
+
+/// Events of a whole run.
+const EVENTS: usize = 80;
+/// Worlds at a time: they mostly wait.
+const AT_A_TIME: usize = 6;
+/// `SIGABRT`, by which a crash point ends the process.
+const ABORTED: i32 = 6;
+
+/// A crash point, and how to get there.
+#[derive(Clone, Copy)]
+struct Case {
+    point: &'static str,
+    meaning: &'static str,
+    /// How often it is passed before it crashes, in the short run.
+    passes: usize,
+}
+
+const fn case(point: &'static str, meaning: &'static str, passes: usize) -> Case {
+    Case {
+        point,
+        meaning,
+        passes,
+    }
+}
+
+const CASES: &[Case] = &[
+    case(
+        webhook_bus::failpoints::COMMITTED,
+        "journal committed, publisher not answered",
+        6,
+    ),
+    case(
+        webhook_store::failpoints::MIGRATING,
+        "first migration done, the next not",
+        0,
+    ),
+    case(
+        webhook_store::failpoints::CREATED,
+        "subscription and pairs committed, API has not answered",
+        0,
+    ),
+    case(
+        webhook_store::failpoints::RECORDING,
+        "outcomes written, not committed",
+        8,
+    ),
+    case(
+        webhook_store::failpoints::TRIPPING,
+        "subscription switched off, breaker not written",
+        0,
+    ),
+    case(
+        webhook_store::failpoints::REPLAYING,
+        "replay's rows queued, cursor not moved",
+        0,
+    ),
+    case(
+        webhook_store::failpoints::REPLAYED,
+        "replay's cursor moved, worker does not know",
+        0,
+    ),
+    case(
+        webhook_store::failpoints::SWEEPING,
+        "retention sweep half-way",
+        0,
+    ),
+    case(
+        webhook_worker::failpoints::TAKEN,
+        "events taken off the bus, not sent",
+        10,
+    ),
+    case(
+        webhook_worker::failpoints::SENT,
+        "receiver answered, not recorded",
+        20,
+    ),
+    case(
+        webhook_worker::failpoints::RECORDED,
+        "recorded, not acknowledged",
+        8,
+    ),
+    case(
+        webhook_worker::failpoints::ACKED,
+        "acknowledged in memory, not on disk",
+        8,
+    ),
+    case(
+        webhook_worker::failpoints::CLAIMED,
+        "rows leased for redelivery, not sent",
+        1,
+    ),
+    case(
+        webhook_worker::failpoints::TRIPPED,
+        "trip written, not announced",
+        0,
+    ),
+    case(
+        webhook_worker::failpoints::PROBING,
+        "probe leased, not sent",
+        0,
+    ),
+    case(
+        webhook_worker::failpoints::PROBED,
+        "probe succeeded, recovery not written",
+        0,
+    ),
+    case(
+        webhook_worker::failpoints::RECOVERED,
+        "recovery written, not announced",
+        0,
+    ),
+    case(
+        webhook_worker::failpoints::ENDED,
+        "ended pair gone from the bus, not from the tables",
+        0,
+    ),
+];
+
+#[test]
+fn every_crash_point_has_a_case() {
+    let all = [
+        webhook_bus::failpoints::ALL,
+        webhook_store::failpoints::ALL,
+        webhook_worker::failpoints::ALL,
+    ];
+    let all: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
+    let cases: BTreeSet<&str> = CASES.iter().map(|case| case.point).collect();
+    assert_eq!(cases, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_at_any_crash_point() {
+    everywhere(Engines::Embedded).await;
+}
+
+async fn everywhere(engines: Engines) {
+    let wanted = std::env::var("CRASH_POINT").ok();
+    let room = Arc::new(Semaphore::new(AT_A_TIME));
+    let mut runs = JoinSet::new();
+    let wanted = |case: &&Case| wanted.as_ref().is_none_or(|point| point == case.point);
+    for (place, case) in CASES.iter().filter(wanted).enumerate() {
+        // The same point again, later on: more is half done then.
+        for passes in (0..long_or_short(4, 1)).map(|round| case.passes * (round + 1)) {
+            let room = room.clone();
+            runs.spawn(async move {
+                let _room = room.acquire_owned().await.expect("it is never closed");
+                (place, crash(engines, *case, passes).await)
+            });
+        }
+    }
+    let mut rows: Vec<(usize, Row)> = runs.join_all().await;
+    rows.sort_by_key(|(place, _)| *place);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    print(&format!("Crash points, {}", engines.name()), &rows);
+}
+
+async fn crash(engines: Engines, case: Case, passes: usize) -> Row {
+    let arm = format!("{}={passes}*off->return", case.point);
+    let outcome = if case.point == webhook_store::failpoints::MIGRATING {
+        let installation = Installation::new(engines).await;
+        let server = installation
+            .starter("serve", 0)
+            .var("FAILPOINTS", &arm)
+            .spawn();
+        crashed(server, &case).await;
+        let world = World::on(installation).await;
+        let server = world.starter().start().await;
+        let late = world.busy(EVENTS).await;
+        world.finish(server, late, EVENTS).await
+    } else {
+        let world = World::new(engines).await;
+        let mut starter = world.starter().var("FAILPOINTS", &arm);
+        if case.point == webhook_store::failpoints::SWEEPING {
+            starter = starter.var("DECNET_TEST_KEEP_DELIVERED_MS", "1");
+        }
+        let server = starter.spawn();
+        // Publishers and the operator go on through the crash.
+        let again = async {
+            crashed(server, &case).await;
+            world.mark().await;
+            world.starter().start().await
+        };
+        let (late, server) = tokio::join!(world.busy(EVENTS), again);
+        world.finish(server, late, EVENTS).await
+    };
+    Row {
+        what: format!("`{}`", case.point),
+        meaning: case.meaning,
+        crashes: 1,
+        outcome,
+    }
+}
+
+/// Waits for the crash.
+async fn crashed(mut server: Decnet, case: &Case) {
+    let status = server.wait().await;
+    assert_eq!(
+        status.signal(),
+        Some(ABORTED),
+        "{}: {status}: {:#?}",
+        case.point,
+        server.log().all()
+    );
+}
