@@ -4,7 +4,10 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{api, init, listen, publish, serve, subscriptions, token, webhook};
+use crate::commands::{
+    api, completions, dead_letters, deliveries, init, listen, publish, replay, serve, status,
+    subscriptions, token, webhook,
+};
 
 /// Commands that only the master runs.
 const MASTER_ONLY: [&str; 3] = ["api", "webhook", "serve"];
@@ -14,6 +17,8 @@ Examples:
   decnet serve --demo                          watch signed deliveries, nothing to set up
   decnet serve                                 API and worker in one process
   decnet publish attacker.observed '{\"ip\":\"192.0.2.7\"}'
+  decnet status                                what is there, and what waits
+  decnet dead-letters replay --all             what was given up goes out again
 
 Exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 no answer from the server.";
 
@@ -40,10 +45,20 @@ pub(crate) enum Command {
     /// List, show, create, change, delete and test subscriptions
     #[command(visible_alias = "subs")]
     Subscriptions(subscriptions::Args),
+    /// List and show deliveries, and try them again
+    Deliveries(deliveries::Args),
+    /// List what was given up, and send it again
+    DeadLetters(dead_letters::Args),
+    /// Send dead letters, or what had arrived, again by filter
+    Replay(replay::Args),
+    /// Tell whether everything is there, and what waits
+    Status(status::Args),
     /// Publish events
     Publish(publish::Args),
     /// Receive deliveries, verify them and print them
     Listen(listen::Args),
+    /// Print a shell's completion script
+    Completions(completions::Args),
     /// Install the systemd units
     Init(init::Args),
 }
@@ -98,7 +113,7 @@ pub(crate) fn parse(
 }
 
 /// The whole command line; on an agent the master's commands are stubs that no help shows.
-fn command(gated: bool) -> clap::Command {
+pub(crate) fn command(gated: bool) -> clap::Command {
     let mut command = Cli::command();
     if gated {
         for name in MASTER_ONLY {

@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod shutdown;
 mod telemetry;
+mod when;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,8 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
+use webhook_model::UtcTime;
+
 use crate::client::Unreachable;
 
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -98,6 +100,29 @@ pub(crate) fn seconds(time: Option<&str>) -> String {
     }
 }
 
+/// A time for a table: how far from now where a terminal has no room for more, else in full.
+pub(crate) fn moment(time: Option<&str>) -> String {
+    let parsed = time.and_then(|time| UtcTime::parse_sql(time).ok());
+    match parsed.filter(|_| width().is_some()) {
+        Some(time) => distance(time, UtcTime::now()),
+        None => seconds(time),
+    }
+}
+
+fn distance(time: UtcTime, now: UtcTime) -> String {
+    let short = |seconds: u64| match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7_200 => format!("{}m", seconds / 60),
+        7_200..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    };
+    if time > now {
+        format!("in {}", short(time.since(now).as_secs()))
+    } else {
+        format!("{} ago", short(now.since(time).as_secs()))
+    }
+}
+
 /// Columns of the terminal, where standard output is one.
 pub(crate) fn width() -> Option<u16> {
     let (width, _) = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal())?;
@@ -146,6 +171,21 @@ mod tests {
             (1_234_567, "1,234,567"),
         ] {
             assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn distances_are_short() {
+        let at = UtcTime::from_micros;
+        for (seconds, text) in [
+            (0, "0s ago"),
+            (-30, "in 30s"),
+            (119, "119s ago"),
+            (7_199, "119m ago"),
+            (86_400, "24h ago"),
+            (259_200, "3d ago"),
+        ] {
+            assert_eq!(distance(at(0), at(seconds * 1_000_000)), text);
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) struct Retried {
         ("status" = inline(Option<DeliveryStatusName>), Query, description = "Where they stand."),
         ("topic" = Option<String>, Query, description = "A pattern that their topic matches.", example = "attacker.>"),
         ("event_id" = Option<String>, Query, description = "The event's id."),
+        ("error" = Option<String>, Query, description = "A part of their last error.", example = "http 503"),
         ("since" = Option<String>, Query, description = "First recorded then or later.", format = DateTime, example = "2026-04-24T12:00:00Z"),
         ("until" = Option<String>, Query, description = "First recorded before.", format = DateTime),
         ("limit" = Option<u32>, Query, description = "Most rows of the page, 50 when absent.", minimum = 1, maximum = 500),

@@ -11,9 +11,22 @@ const ROUTE: &str = "/api/v1/webhooks";
 
 /// A subscription as far as naming it goes.
 #[derive(Deserialize)]
-struct Named {
-    uuid: String,
-    name: String,
+pub(crate) struct Named {
+    pub(crate) uuid: String,
+    pub(crate) name: String,
+    enabled: bool,
+    auto_disabled_at: Option<String>,
+}
+
+impl Named {
+    /// `active`, `paused` or `tripped`.
+    pub(crate) fn state(&self) -> &'static str {
+        match (self.enabled, &self.auto_disabled_at) {
+            (true, _) => "active",
+            (false, None) => "paused",
+            (false, Some(_)) => "tripped",
+        }
+    }
 }
 
 /// All subscriptions, unless the token may not read them: a viewer's may not.
@@ -52,6 +65,24 @@ impl Names {
             ),
         }
     }
+
+    /// What to call a subscription: its name, or the uuid of one that is not known (any more).
+    pub(crate) fn name<'a>(&'a self, uuid: &'a str) -> &'a str {
+        self.get(uuid).map_or(uuid, |one| &one.name)
+    }
+
+    /// The subscription with this uuid.
+    pub(crate) fn get(&self, uuid: &str) -> Option<&Named> {
+        self.0.iter().flatten().find(|one| one.uuid == uuid)
+    }
+
+    /// All that there are; an error where the token may not know them.
+    pub(crate) fn all(&self) -> anyhow::Result<&[Named]> {
+        self.0.as_deref().context(
+            "this token's role may not list subscriptions; use an admin's token (`decnet token \
+             create --role admin`)",
+        )
+    }
 }
 
 /// The route of a subscription. Rows that DECNET wrote may have any text as their id.
@@ -60,7 +91,7 @@ pub(crate) fn route(uuid: &str) -> anyhow::Result<String> {
 }
 
 /// Any text as one segment of a path.
-fn segment(text: &str) -> anyhow::Result<String> {
+pub(crate) fn segment(text: &str) -> anyhow::Result<String> {
     let mut url = Url::parse("http://x").context("a constant URL")?;
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.push(text);
@@ -84,10 +115,13 @@ mod tests {
         let one = |uuid: &str, name: &str| Named {
             uuid: uuid.into(),
             name: name.into(),
+            enabled: true,
+            auto_disabled_at: None,
         };
         let names = Names(Some(vec![one("a", "b"), one("b", "c")]));
         assert_eq!(names.uuid("b").unwrap(), "b");
         assert_eq!(names.uuid("c").unwrap(), "b");
+        assert_eq!((names.name("b"), names.name("z")), ("c", "z"));
         let error = names.uuid("z").unwrap_err().to_string();
         assert!(error.contains("decnet subscriptions list"), "{error}");
 

@@ -25,7 +25,7 @@ pub(super) fn read(query: &str) -> Result<Query, Problem> {
         status: fields.text("status", str::parse::<DeliveryStatus>),
         topic: fields.text("topic", TopicPattern::parse),
         event_id: fields.text("event_id", id),
-        error: None,
+        error: fields.text("error", id),
         since: fields.text("since", UtcTime::parse_sql),
         until: fields.text("until", UtcTime::parse_sql),
     };
@@ -63,7 +63,7 @@ mod tests {
         for text in [
             "",
             "&&",
-            "subscription=&status=&topic=&event_id=&since=&until=&limit=&cursor=",
+            "subscription=&status=&topic=&event_id=&error=&since=&until=&limit=&cursor=",
         ] {
             let query = read(text).unwrap();
             assert_eq!(query.filter, DeliveryFilter::default(), "{text}");
@@ -73,12 +73,13 @@ mod tests {
 
     #[test]
     fn everything_is_decoded() {
-        let query = read("topic=attacker.%3E&status=dead&since=2026-04-24T12%3A00%3A00%2B02:00&event_id=a%2Bb+c&limit=500&cursor=7-3").unwrap();
+        let query = read("topic=attacker.%3E&status=dead&since=2026-04-24T12%3A00%3A00%2B02:00&event_id=a%2Bb+c&error=http%20503&limit=500&cursor=7-3").unwrap();
         assert_eq!(query.filter.topic.unwrap().as_str(), "attacker.>");
         assert_eq!(query.filter.status, Some(DeliveryStatus::Dead));
         let since = query.filter.since.unwrap().rfc3339();
         assert_eq!(since, "2026-04-24T10:00:00.000000Z");
         assert_eq!(query.filter.event_id.as_deref(), Some("a+b c"));
+        assert_eq!(query.filter.error.as_deref(), Some("http 503"));
         assert_eq!(
             (query.limit, query.cursor.unwrap().to_string()),
             (500, "7-3".to_owned())

@@ -78,7 +78,7 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
                 subscription.state().into(),
                 subscription.url.clone(),
                 subscription.topic_patterns.join(" "),
-                output::seconds(subscription.last_success_at.as_deref()),
+                output::moment(subscription.last_success_at.as_deref()),
                 subscription.consecutive_failures.to_string(),
             ];
             row.extend(with_uuid.then(|| subscription.uuid.clone()));
@@ -97,7 +97,7 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
     let shown = headings.len() - usize::from(!with_uuid);
     Ok(output::table(
         &headings[..shown],
-        &["NAME", "STATE", "UUID"],
+        &["NAME", "STATE", "LAST SUCCESS", "UUID"],
         rows,
     )?)
 }

@@ -1,0 +1,55 @@
+//! `decnet deliveries`: the log of what became of each event for each subscription.
+
+pub(crate) mod args;
+pub(crate) mod list;
+mod pretty;
+mod show;
+
+use std::process::ExitCode;
+
+use reqwest::Method;
+use webhook_api::tokens::Role;
+
+pub(crate) use self::args::Args;
+use self::args::Command;
+use crate::{
+    client::{Client, segment},
+    output::{self, BAD, GOOD},
+    settings::Env,
+};
+
+const ROUTE: &str = "/api/v1/deliveries";
+
+pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
+    let client = Client::new(env, &args.client, Role::Admin)?;
+    match args.command {
+        Command::List(list) => list::deliveries(&client, &list, args.json).await,
+        Command::Show { id } => show::run(&client, &id, args.json).await,
+        Command::Retry { id } => retry(&client, &id, args.json).await,
+    }
+}
+
+/// Makes deliveries due now, each by itself: one that cannot be is no reason to leave the others.
+pub(crate) async fn retry(
+    client: &Client,
+    ids: &[String],
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    for id in ids {
+        let path = format!("{ROUTE}/{}/retry", segment(id)?);
+        match client.ask(Method::POST, &path, None).await? {
+            Ok(body) if as_json => output::json(&body)?,
+            Ok(_) => output::line(format_args!(
+                "{GOOD}due now{GOOD:#} {}",
+                output::printable(id)
+            ))?,
+            Err(refusal) => {
+                code = ExitCode::FAILURE;
+                let id = output::printable(id);
+                anstream::eprintln!("{BAD}error{BAD:#}: {id}: {refusal}");
+            }
+        }
+    }
+    Ok(code)
+}
