@@ -2,11 +2,12 @@
 //!
 //! Three questions, each against processes of their own: how much slower than a bare reqwest loop
 //! is the whole pipeline; how long does an event take at a moderate load; and what do bad
-//! receivers cost a good one. Sender, receiver and publisher share the machine, so requests per
+//! receivers cost the good ones. Sender, receiver and publisher share the machine, so requests per
 //! second are a matter of luck; CPU per delivery and ratios within one run are the stable figures.
 
 mod http;
 mod installation;
+mod isolation;
 mod peers;
 mod process;
 mod report;
@@ -16,7 +17,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context, bail, ensure};
 use installation::{Installation, Shape};
 use peers::{Manner, Peers, Receiver, Tally};
-use report::{IsolationRow, Report, ThroughputRow};
+use report::{Report, ThroughputRow};
 
 use crate::cargo::{cargo, target_directory, workspace_root};
 
@@ -53,8 +54,6 @@ const AT_ONCE: f64 = 0.0;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Part of the highest rate at which latency is measured: above 60 % it is noise on a shared machine.
 const PACED_LOAD: f64 = 0.2;
-/// Events a second for the healthy subscription of the isolation run.
-const ISOLATION_RATE: f64 = 200.0;
 /// Most events in one run: ten seconds at 100,000 a second, which no machine of today reaches here.
 const CAPACITY: usize = 1_000_000;
 /// Requests that the bare loop keeps in flight; the pipeline's window goes up to the same.
@@ -245,42 +244,5 @@ impl Bench {
             .with_sender_cpu(decnet.sender_cpu()? - sender)
             .with_api_cpu(api);
         Ok((row, tally))
-    }
-
-    fn isolation(&self, report: &mut Report) -> anyhow::Result<()> {
-        const BAD: [Manner; 3] = [Manner::Silent, Manner::Stalls, Manner::Endless];
-        for bad in [&[][..], &BAD] {
-            println!(
-                "==> isolation: one healthy receiver beside {} bad ones",
-                bad.len()
-            );
-            let mut healthy = self.peers.receiver(Manner::Prompt, CAPACITY)?;
-            let mut decnet = self.installation(Shape::TwoProcesses)?;
-            decnet.start_api()?;
-            decnet.subscribe("healthy", healthy.url(), healthy.secret())?;
-            let mut receivers = Vec::new();
-            for manner in bad {
-                let receiver = self.peers.receiver(*manner, 1)?;
-                decnet.subscribe(manner.name(), receiver.url(), receiver.secret())?;
-                receivers.push(receiver);
-            }
-            decnet.start_worker()?;
-            // Connections are open, and the bad ones bad, before anything is timed.
-            let run = healthy.begin()?;
-            let sent = self
-                .peers
-                .publish(&decnet, run, CAPACITY, ISOLATION_RATE, WARM_UP)?;
-            healthy.wait(sent.count, ARRIVAL)?;
-            let run = healthy.begin()?;
-            let sent =
-                self.peers
-                    .publish(&decnet, run, CAPACITY, ISOLATION_RATE, self.plan.isolation)?;
-            let tally: Tally = healthy.wait(sent.count, ARRIVAL)?;
-            let peak = decnet.sender_peak_memory()?;
-            report
-                .isolation
-                .push(IsolationRow::new(bad.len(), sent.count, &tally, peak));
-        }
-        Ok(())
     }
 }

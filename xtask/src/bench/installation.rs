@@ -15,6 +15,8 @@ use crate::cargo::clean_environment;
 
 /// Signs the tokens of an installation that lives for minutes.
 const JWT_SECRET: &str = "a key for the minutes of a benchmark";
+/// Subscriptions that one token may create in a minute.
+const CREATES: usize = 20;
 /// A start takes well under a second.
 const STARTING: Duration = Duration::from_secs(20);
 
@@ -36,6 +38,8 @@ pub(super) struct Installation {
     token: String,
     api: Option<Process>,
     worker: Option<Process>,
+    /// With the token of now.
+    created: usize,
 }
 
 impl Installation {
@@ -52,8 +56,14 @@ impl Installation {
             token: String::new(),
             api: None,
             worker: None,
+            created: 0,
         };
-        let output = new
+        new.token = new.new_token()?;
+        Ok(new)
+    }
+
+    fn new_token(&self) -> anyhow::Result<String> {
+        let output = self
             .command(&["token", "create", "--role", "admin"])
             .output()?;
         ensure!(
@@ -61,8 +71,7 @@ impl Installation {
             "decnet token create: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
-        new.token = String::from_utf8(output.stdout)?.trim().to_owned();
-        Ok(new)
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Starts what takes subscriptions and events; in one process that delivers, too.
@@ -93,7 +102,12 @@ impl Installation {
     }
 
     /// Subscribes a receiver to everything that attackers do.
-    pub(super) fn subscribe(&self, name: &str, url: &str, secret: &str) -> anyhow::Result<()> {
+    pub(super) fn subscribe(&mut self, name: &str, url: &str, secret: &str) -> anyhow::Result<()> {
+        if self.created == CREATES {
+            self.token = self.new_token()?;
+            self.created = 0;
+        }
+        self.created += 1;
         let body = format!(
             r#"{{"name":"{name}","url":"{url}","secret":"{secret}","topic_patterns":["attacker.>"]}}"#
         );

@@ -28,6 +28,8 @@ pub(super) enum Manner {
     Silent,
     Stalls,
     Endless,
+    Resets,
+    Trickles,
 }
 
 impl Manner {
@@ -37,6 +39,8 @@ impl Manner {
             Self::Silent => "silent",
             Self::Stalls => "stalls",
             Self::Endless => "endless",
+            Self::Resets => "resets",
+            Self::Trickles => "trickles",
         }
     }
 }
@@ -63,9 +67,20 @@ pub(super) struct Tally {
 
 impl Peers {
     pub(super) fn receiver(&self, manner: Manner, capacity: usize) -> anyhow::Result<Receiver> {
+        self.receiver_of_many(manner, capacity, 1)
+    }
+
+    /// One that counts for several subscriptions, each to its [`Receiver::path`].
+    pub(super) fn receiver_of_many(
+        &self,
+        manner: Manner,
+        capacity: usize,
+        paths: usize,
+    ) -> anyhow::Result<Receiver> {
         let mut process = Process::start(
             Command::new(&self.program)
                 .args(["receive", "--manner", manner.name(), "--secret", SECRET])
+                .args(["--paths", &paths.to_string()])
                 .args(["--capacity", &capacity.to_string()])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped()),
@@ -154,6 +169,11 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where one of its subscriptions posts to.
+    pub(super) fn path(&self, n: usize) -> String {
+        format!("{}/{n}", self.url)
     }
 
     pub(super) fn secret(&self) -> &'static str {

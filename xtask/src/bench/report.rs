@@ -153,18 +153,23 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\n| a healthy receiver, 200 events/s | p50 / p99 / max, ms | lost | duplicated | worker's peak memory, MiB |"
+            "\n| 70 healthy subscriptions, 20 events/s to each | p50 / p99 / max, ms | p99 of alone | lost | duplicated | worker's peak memory, MiB |"
         )?;
-        writeln!(f, "|---|--:|--:|--:|--:|")?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|")?;
+        let p99 = |row: &IsolationRow| row.latency.1.as_secs_f64();
+        let alone = self.isolation.first().map_or(f64::NAN, p99);
         for row in &self.isolation {
             let company = match row.bad {
                 0 => "alone".to_owned(),
-                _ => "beside one silent, one that stalls mid-body, one endless".to_owned(),
+                bad => {
+                    format!("beside {bad} that are silent, stall, reset, trickle or are endless")
+                }
             };
             writeln!(
                 f,
-                "| {company} | {} | {} | {} | {:.1} |",
+                "| {company} | {} | {:.2} | {} | {} | {:.1} |",
                 millis(row.latency),
+                p99(row) / alone,
                 row.lost,
                 row.duplicated,
                 row.peak_memory as f64 / f64::from(1 << 20),
@@ -245,7 +250,7 @@ mod tests {
             .push(IsolationRow::new(3, 10, &tally, 3 << 20));
         let shown = report.to_string();
         assert!(
-            shown.contains("| 0.50 / 2.00 / 3.00 | 1 | 0 | 3.0 |"),
+            shown.contains("| 0.50 / 2.00 / 3.00 | 1.00 | 1 | 0 | 3.0 |"),
             "{shown}"
         );
     }

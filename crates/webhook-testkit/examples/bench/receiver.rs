@@ -20,6 +20,8 @@ use crate::{events::number, flags::Flags, tally::Tally};
 const NO_CONTENT: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 /// How often a waiting run looks whether all has come.
 const POLL: Duration = Duration::from_millis(5);
+/// Pause before each byte of a trickling answer, which takes longer than any time-out.
+const TRICKLE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy)]
 enum Manner {
@@ -31,18 +33,27 @@ enum Manner {
     Stalls,
     /// Never stops answering.
     Endless,
+    /// Resets the connection instead of an answer.
+    Resets,
+    /// Sends its answer a byte at a time.
+    Trickles,
 }
 
-/// `receive --manner prompt|silent|stalls|endless --secret S --capacity N`
+/// `receive --manner prompt|silent|stalls|endless|resets|trickles --secret S --paths P --capacity N`
+///
+/// A prompt one counts for `P` subscriptions, those to `/hook/0`, `/hook/1`, …
 pub(crate) async fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     let manner = match flags.text("manner")? {
         "prompt" => Manner::Prompt,
         "silent" => Manner::Silent,
         "stalls" => Manner::Stalls,
         "endless" => Manner::Endless,
+        "resets" => Manner::Resets,
+        "trickles" => Manner::Trickles,
         other => return Err(format!("no manner {other}").into()),
     };
     let mac = Hmac::<Sha256>::new_from_slice(flags.text("secret")?.as_bytes())?;
+    let paths: usize = flags.parsed("paths")?;
     let tally = Arc::new(Tally::new(flags.parsed("capacity")?));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!(r#"{{"addr":"{}"}}"#, listener.local_addr()?);
@@ -54,7 +65,7 @@ pub(crate) async fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
             tokio::spawn(async move {
                 // A connection ends when its peer or its manner ends it.
                 let _ = match manner {
-                    Manner::Prompt => prompt(socket, &mac, &tally).await,
+                    Manner::Prompt => prompt(socket, &mac, &tally, paths).await,
                     bad => misbehave(socket, bad).await,
                 };
             });
@@ -89,7 +100,12 @@ fn obey(tally: &Tally) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn prompt(mut socket: TcpStream, mac: &Hmac<Sha256>, tally: &Tally) -> io::Result<()> {
+async fn prompt(
+    mut socket: TcpStream,
+    mac: &Hmac<Sha256>,
+    tally: &Tally,
+    paths: usize,
+) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(8 << 10);
     loop {
@@ -109,7 +125,9 @@ async fn prompt(mut socket: TcpStream, mac: &Hmac<Sha256>, tally: &Tally) -> io:
             number(body, "sent_us"),
         ) {
             (true, Some(run), Some(n), Some(sent)) => {
-                tally.count(run, usize::try_from(n).unwrap_or(usize::MAX), sent);
+                let n = usize::try_from(n).unwrap_or(usize::MAX);
+                let place = n.saturating_mul(paths).saturating_add(path_number(head));
+                tally.count(run, place, sent);
             }
             _ => tally.unverified(),
         }
@@ -118,11 +136,29 @@ async fn prompt(mut socket: TcpStream, mac: &Hmac<Sha256>, tally: &Tally) -> io:
     }
 }
 
+/// `K` of `POST /hook/K HTTP/1.1`; 0 where there is none.
+fn path_number(head: &[u8]) -> usize {
+    let line = head.split(|&byte| byte == b'\r').next();
+    let path = line.and_then(|line| std::str::from_utf8(line).ok()?.split(' ').nth(1));
+    path.and_then(|path| path.rsplit('/').next()?.parse().ok())
+        .unwrap_or(0)
+}
+
 async fn misbehave(mut socket: TcpStream, manner: Manner) -> io::Result<()> {
     let mut buffer = Vec::new();
     read_request(&mut socket, &mut buffer).await?;
     match manner {
         Manner::Prompt | Manner::Silent => {}
+        Manner::Resets => return socket.set_zero_linger(),
+        Manner::Trickles => {
+            socket
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n")
+                .await?;
+            loop {
+                tokio::time::sleep(TRICKLE).await;
+                socket.write_all(b"x").await?;
+            }
+        }
         Manner::Stalls => {
             socket
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf")

@@ -6,6 +6,8 @@ mod drain;
 mod editing;
 mod isolation;
 mod ordered;
+mod outage;
+mod poison;
 mod redelivery;
 mod reload;
 mod replay;
