@@ -109,6 +109,8 @@ fn jittered(delay: Duration, jitter: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -131,6 +133,27 @@ mod tests {
         let drawn: std::collections::HashSet<_> =
             (0..100).filter_map(|_| policy.schedule().next()).collect();
         assert!(drawn.len() > 50);
+    }
+
+    proptest! {
+        /// As many pauses as there are delays, in their order, each within the jitter.
+        #[test]
+        fn every_pause_is_its_delay_within_the_jitter(
+            millis in proptest::collection::vec(0..86_400_000_u64, 0..=MAX_DELAYS),
+            jitter in 0.0..1.0_f64,
+        ) {
+            let delays: Vec<Duration> = millis.into_iter().map(Duration::from_millis).collect();
+            let policy = RetryPolicy::try_new(delays.clone(), jitter).unwrap();
+            prop_assert_eq!(policy.max_attempts(), delays.len() + 1);
+            let drawn: Vec<Duration> = policy.schedule().collect();
+            prop_assert_eq!(drawn.len(), delays.len());
+            for (pause, delay) in drawn.iter().zip(&delays) {
+                let (pause, delay) = (pause.as_secs_f64(), delay.as_secs_f64());
+                let (least, most) = (delay * (1.0 - jitter), delay * (1.0 + jitter));
+                // The factor is drawn in whole nanoseconds.
+                prop_assert!((least - 1e-6..=most + 1e-6).contains(&pause), "{pause} of {delay}");
+            }
+        }
     }
 
     #[test]

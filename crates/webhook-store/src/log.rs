@@ -147,7 +147,8 @@ impl Store {
     }
 
     /// The rows beyond a cursor along the index that fits the filter best; of the filter, only what
-    /// that index knows is applied.
+    /// that index knows is applied. All are of one moment: a row that changes its status between two
+    /// scans would be in both or in none.
     pub(crate) async fn scan(
         &self,
         filter: &DeliveryFilter,
@@ -156,10 +157,12 @@ impl Store {
         size: u64,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         let mut rows = Vec::new();
+        let txn = self.begin_read().await?;
         for lead in filter.leads() {
             let select = bounded(lead.apply(delivery::Entity::find()), filter, after, &order);
-            rows.extend(row::load(self.db(), select, order.clone(), size).await?);
+            rows.extend(row::load(&txn, select, order.clone(), size).await?);
         }
+        txn.rollback().await?;
         rows.sort_by_key(DeliveryRow::cursor);
         if order == Order::Desc {
             rows.reverse();

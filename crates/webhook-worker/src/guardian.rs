@@ -378,3 +378,6 @@ fn tripped(view: &SubscriptionView, at: UtcTime, policy: &Policy) -> Breaker {
         since: view.breaker.failing_since.unwrap_or(at),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,27 @@ mod tests {
                 prop_assert!((nominal * 0.79..=nominal * 1.21).contains(&found));
             }
             prop_assert_eq!(next_delay(&settings, delays.len() as u32, jitter), None);
+            prop_assert_eq!(next_delay(&settings, u32::MAX, jitter), None);
+        }
+
+        #[test]
+        fn a_longer_delay_or_a_larger_factor_waits_longer(
+            delays in (1..86_400_u32, 1..86_400_u32),
+            factors in (0.8..1.2_f64, 0.8..1.2_f64),
+        ) {
+            let wait = |delay: u32, factor: f64| {
+                let settings = Settings::default().with_redelivery_schedule(vec![delay]).unwrap();
+                next_delay(&settings, 0, factor).unwrap()
+            };
+            let (short, long) = (delays.0.min(delays.1), delays.0.max(delays.1));
+            let (small, large) = (factors.0.min(factors.1), factors.0.max(factors.1));
+            prop_assert!(wait(short, small) <= wait(long, small));
+            prop_assert!(wait(short, small) <= wait(short, large));
+        }
+
+        #[test]
+        fn jitter_stays_within_its_bounds(_ in 0..256) {
+            prop_assert!((0.8..1.2).contains(&jitter()));
         }
     }
 }

@@ -189,6 +189,65 @@ mod tests {
         }
     }
 
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Acquire(usize),
+        AcquireHalf(usize),
+        /// So many permits come back.
+        Free(usize),
+        Report(bool),
+        SetMax(usize),
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..20_usize).prop_map(Step::Acquire),
+            2 => (0..20_usize).prop_map(Step::AcquireHalf),
+            3 => (0..20_usize).prop_map(Step::Free),
+            3 => any::<bool>().prop_map(Step::Report),
+            1 => (0..20_usize).prop_map(Step::SetMax),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        /// No permit is given beyond the limit of the moment, none that is free is withheld, and
+        /// once everything has come back there is room again.
+        #[test]
+        fn permits_never_exceed_the_limit(
+            max in 0..20_usize,
+            steps in proptest::collection::vec(step(), 0..80),
+        ) {
+            let window = Window::new(max);
+            let mut out = Vec::new();
+            for step in steps {
+                let limit = window.lock().limit.current;
+                let free = limit.saturating_sub(out.len());
+                match step {
+                    Step::Acquire(wanted) => {
+                        let permits = window.try_acquire(wanted);
+                        prop_assert_eq!(permits.len(), free.min(wanted));
+                        out.extend(permits);
+                    }
+                    Step::AcquireHalf(wanted) => {
+                        let permits = window.try_acquire_half(wanted);
+                        prop_assert_eq!(permits.len(), free.div_ceil(2).min(wanted));
+                        out.extend(permits);
+                    }
+                    Step::Free(count) => out.truncate(out.len().saturating_sub(count)),
+                    Step::Report(success) => window.report(success),
+                    Step::SetMax(max) => window.set_max(max),
+                    Step::Restart => window.restart(),
+                }
+                prop_assert_eq!(window.in_hand(), out.len());
+            }
+            out.clear();
+            let room = !window.try_acquire(1).is_empty();
+            prop_assert_eq!(room, window.is_wanted());
+        }
+    }
+
     #[tokio::test]
     async fn a_full_window_waits_for_a_permit() {
         let window = Window::new(2);

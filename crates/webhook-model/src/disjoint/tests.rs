@@ -66,6 +66,18 @@ proptest! {
     }
 
     #[test]
+    fn one_joint_filter_matches_what_was_asked(
+        patterns in proptest::collection::vec(any_pattern(), 0..6)
+    ) {
+        let filter = joint(&patterns);
+        prop_assert_eq!(filter.is_none(), patterns.is_empty());
+        for topic in universe() {
+            let asked = patterns.iter().any(|p| p.matches(&topic));
+            prop_assert_eq!(filter.as_ref().is_some_and(|f| f.matches(&topic)), asked);
+        }
+    }
+
+    #[test]
     fn order_does_not_matter(
         patterns in proptest::collection::vec(any_pattern(), 0..5).prop_shuffle()
     ) {

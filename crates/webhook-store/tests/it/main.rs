@@ -6,6 +6,7 @@ mod crud;
 mod decnet;
 mod files;
 mod log;
+mod paging;
 mod pairs;
 mod processes;
 mod record;
