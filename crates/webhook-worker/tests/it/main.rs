@@ -5,6 +5,7 @@ mod delivery;
 mod drain;
 mod editing;
 mod isolation;
+mod locked;
 mod ordered;
 mod outage;
 mod poison;
