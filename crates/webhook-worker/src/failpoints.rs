@@ -45,3 +45,11 @@ pub const ENDED: &str = "worker::ended";
 pub const ALL: &[&str] = &[
     TAKEN, SENT, RECORDED, ACKED, CLAIMED, TRIPPED, PROBING, PROBED, RECOVERED, ENDED,
 ];
+
+#[cfg(all(test, not(feature = "failpoints")))]
+mod tests {
+    #[test]
+    fn nothing_of_it_is_there_unless_it_is_asked_for() {
+        assert!(!fail::has_failpoints());
+    }
+}

@@ -152,8 +152,9 @@ async fn everywhere(engines: Engines) {
     let mut runs = JoinSet::new();
     let wanted = |case: &&Case| wanted.as_ref().is_none_or(|point| point == case.point);
     for (place, case) in CASES.iter().filter(wanted).enumerate() {
-        // The same point again, later on: more is half done then.
-        for passes in (0..long_or_short(4, 1)).map(|round| case.passes * (round + 1)) {
+        // The same point again, earlier: less is half done then, and other things are.
+        let rounds = long_or_short(4, 1);
+        for passes in (0..rounds).map(|round| case.passes * (rounds - round) / rounds) {
             let room = room.clone();
             runs.spawn(async move {
                 let _room = room.acquire_owned().await.expect("it is never closed");

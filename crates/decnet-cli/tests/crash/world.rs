@@ -219,17 +219,15 @@ impl World {
         self.reconcile(until, dead.len())
     }
 
-    /// Waits until a receiver has taken everything it is owed.
+    /// Waits until a receiver has taken everything it is owed, for as long as it goes on.
     async fn settle(&self, endpoint: &Endpoint, until: usize) {
-        let owed = owed(endpoint.name, until);
-        let begun = Instant::now();
-        while let Some(id) = owed.iter().find(|id| !endpoint.has(id)) {
-            assert!(
-                begun.elapsed() < PATIENCE,
-                "{id} does not reach {}",
-                endpoint.name
-            );
-            sleep(PACE).await;
+        for id in owed(endpoint.name, until) {
+            let missing = format!("{id} does not reach {}", endpoint.name);
+            let begun = Instant::now();
+            while !endpoint.has(&id) {
+                assert!(begun.elapsed() < PATIENCE, "{missing}");
+                sleep(PACE).await;
+            }
         }
     }
 
