@@ -114,7 +114,7 @@ problems! {
         (name = "events", description = "Publishing; for admins and publishers."),
         (name = "deliveries", description = "What became of each event; for admins and viewers."),
         (name = "status", description = "How the parts fare; for admins and viewers."),
-        (name = "health", description = "Without a token, on this machine."),
+        (name = "health", description = "Without a token; metrics only on the same machine."),
     ),
     modifiers(&BearerTokens),
 )]
