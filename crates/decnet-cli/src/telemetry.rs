@@ -14,8 +14,9 @@ use tracing_subscriber::{
 
 use crate::settings::{Env, SettingError};
 
-/// What is logged when nothing says otherwise.
-const DEFAULT_FILTER: &str = "info,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,actix_server=warn,hyper=warn,h2=warn,rustls=warn";
+/// What is logged when nothing says otherwise. The bus tells of its connection itself, once;
+/// async-nats would at every attempt.
+const DEFAULT_FILTER: &str = "info,async_nats=off,sqlx=warn,sea_orm=warn,sea_orm_migration=warn,actix_server=warn,hyper=warn,h2=warn,rustls=warn";
 
 /// Logs to standard error and, with `DECNET_SYSTEM_LOGS`, to a file as well.
 pub(crate) fn start(env: Env<'_>) -> anyhow::Result<()> {

@@ -129,6 +129,7 @@ async fn consume(bus: &Bus, name: &str) -> Result<Consumer> {
         filter: TopicPattern::parse("attacker.>")?,
         incarnation: bus.position().await?.incarnation,
         start_seq: 1,
+        window: 64,
     };
     Ok(bus.consume(spec).await?)
 }

@@ -1,6 +1,6 @@
-use webhook_model::{TopicPattern, UtcTime};
+use webhook_model::{TopicPattern, UtcTime, topics};
 
-use crate::{BusError, Consumer, ConsumerSpec, Journal, Message, Publication, Watch};
+use crate::{BusError, Consumer, ConsumerSpec, JetStream, Journal, Message, Publication, Watch};
 
 /// The bus of a deployment. An enum, not a trait object: there are few, and all are ours.
 #[derive(Debug, Clone)]
@@ -8,6 +8,14 @@ use crate::{BusError, Consumer, ConsumerSpec, Journal, Message, Publication, Wat
 pub enum Bus {
     /// The embedded journal.
     Journal(Journal),
+    /// A stream on NATS.
+    JetStream(JetStream),
+}
+
+impl From<JetStream> for Bus {
+    fn from(jetstream: JetStream) -> Self {
+        Self::JetStream(jetstream)
+    }
 }
 
 impl From<Journal> for Bus {
@@ -28,7 +36,7 @@ pub struct Position {
 /// What an operator wants to know of a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusStatus {
-    /// `journal`.
+    /// `journal` or `jetstream`.
     pub kind: &'static str,
     /// Sequence number of the newest message; 0 when there was none yet.
     pub head: u64,
@@ -46,11 +54,17 @@ pub struct BusStatus {
 }
 
 impl Bus {
-    /// Publishes all of the batch or nothing, and returns the sequence numbers once the bus has
-    /// taken responsibility. A publication that the bus already has keeps its old number.
+    /// Publishes the batch, and returns the sequence numbers once the bus has taken responsibility.
+    /// A publication that the bus already has keeps its old number.
+    ///
+    /// The journal takes all of a batch or nothing. JetStream takes messages one by one: when this
+    /// fails, some of the batch may be in, and after a time-out nobody knows. Publishing the same
+    /// batch again mends either: within two minutes what is in already is recognised by
+    /// [`Publication::dedup`].
     pub async fn publish(&self, batch: Vec<Publication>) -> Result<Vec<u64>, BusError> {
         match self {
             Self::Journal(journal) => journal.publish(batch).await,
+            Self::JetStream(jetstream) => jetstream.publish(batch).await,
         }
     }
 
@@ -58,6 +72,7 @@ impl Bus {
     pub async fn position(&self) -> Result<Position, BusError> {
         match self {
             Self::Journal(journal) => journal.position().await,
+            Self::JetStream(jetstream) => jetstream.position().await,
         }
     }
 
@@ -65,6 +80,7 @@ impl Bus {
     pub async fn consume(&self, spec: ConsumerSpec) -> Result<Consumer, BusError> {
         match self {
             Self::Journal(journal) => journal.consume(spec).await,
+            Self::JetStream(jetstream) => jetstream.consume(spec).await,
         }
     }
 
@@ -72,6 +88,7 @@ impl Bus {
     pub async fn end(&self, name: &str) -> Result<(), BusError> {
         match self {
             Self::Journal(journal) => journal.end(name).await,
+            Self::JetStream(jetstream) => jetstream.end(name).await,
         }
     }
 
@@ -79,6 +96,7 @@ impl Bus {
     pub async fn pending(&self, name: &str, filter: &TopicPattern) -> Result<u64, BusError> {
         match self {
             Self::Journal(journal) => journal.pending(name, filter).await,
+            Self::JetStream(jetstream) => jetstream.pending(name).await,
         }
     }
 
@@ -86,6 +104,7 @@ impl Bus {
     pub async fn watch(&self, pattern: &TopicPattern) -> Result<Watch, BusError> {
         match self {
             Self::Journal(journal) => journal.watch(pattern).await,
+            Self::JetStream(jetstream) => jetstream.watch(pattern).await,
         }
     }
 
@@ -98,6 +117,7 @@ impl Bus {
     ) -> Result<Vec<Message>, BusError> {
         match self {
             Self::Journal(journal) => journal.recent(pattern, since).await,
+            Self::JetStream(jetstream) => jetstream.recent(pattern, since).await,
         }
     }
 
@@ -106,6 +126,30 @@ impl Bus {
     pub async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {
         match self {
             Self::Journal(journal) => journal.fetch(seqs).await,
+            Self::JetStream(jetstream) => jetstream.fetch(seqs).await,
+        }
+    }
+
+    /// Whether the bus carries any topic of the pattern.
+    pub fn carries(&self, pattern: &TopicPattern) -> bool {
+        match self {
+            Self::Journal(_) => {
+                let root = pattern.tokens().next().unwrap_or_default();
+                matches!(root, "*" | ">") || topics::ROOTS.contains(&root)
+            }
+            Self::JetStream(jetstream) => jetstream.carries(pattern),
+        }
+    }
+
+    /// What the bus carries, in words that follow "topics".
+    pub fn carried(&self) -> String {
+        match self {
+            Self::Journal(_) => format!("begin with {}", topics::ROOTS.join(", ")),
+            Self::JetStream(jetstream) => {
+                let subjects = jetstream.subjects();
+                let all: Vec<&str> = subjects.iter().map(TopicPattern::as_str).collect();
+                format!("are those of {}", all.join(", "))
+            }
         }
     }
 
@@ -113,6 +157,7 @@ impl Bus {
     pub async fn status(&self) -> BusStatus {
         match self {
             Self::Journal(journal) => journal.status().await,
+            Self::JetStream(jetstream) => jetstream.status().await,
         }
     }
 
@@ -120,6 +165,7 @@ impl Bus {
     pub async fn flush(&self) -> Result<(), BusError> {
         match self {
             Self::Journal(journal) => journal.flush().await,
+            Self::JetStream(jetstream) => jetstream.flush().await,
         }
     }
 
@@ -127,6 +173,7 @@ impl Bus {
     pub async fn close(self) -> Result<(), BusError> {
         match self {
             Self::Journal(journal) => journal.close().await,
+            Self::JetStream(jetstream) => jetstream.close().await,
         }
     }
 }

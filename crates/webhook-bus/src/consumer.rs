@@ -1,11 +1,9 @@
-use std::{collections::HashMap, sync::Arc};
-
 use webhook_model::TopicPattern;
 
 use crate::{
     BusError, Message,
-    journal::{Search, Shared, Step, queries},
-    message::Entry,
+    jetstream::{PullAcker, PullConsumer},
+    journal::{JournalAcker, JournalConsumer},
 };
 
 /// A durable consumer that is wanted.
@@ -19,6 +17,10 @@ pub struct ConsumerSpec {
     pub incarnation: String,
     /// The first message it may get. Counts only when the consumer is made.
     pub start_seq: u64,
+    /// Most messages that wait for their acknowledgement at once, over all processes that share the
+    /// consumer. With 1 the next message comes when the last was acknowledged, whoever takes it. A
+    /// journal has one worker, which keeps to its own window.
+    pub window: u32,
 }
 
 /// What [`Consumer::ready`] found.
@@ -26,176 +28,103 @@ pub struct ConsumerSpec {
 pub enum Ready {
     /// There is something to take.
     Available,
-    /// Nothing at or below the given end is left to take.
+    /// Nothing at or below the given end is left to take; on a bus that several processes share,
+    /// nothing that any of them has not acknowledged.
     Past,
 }
 
 /// An open durable consumer. Dropping it gives everything unacknowledged back to the bus.
 #[derive(Debug)]
-pub struct Consumer {
-    shared: Arc<Shared>,
-    id: i64,
-    name: String,
-    resumed_at: u64,
+pub struct Consumer(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Journal(JournalConsumer),
+    JetStream(PullConsumer),
 }
 
 /// Acknowledges messages of one consumer, also after the consumer itself was dropped.
 #[derive(Debug, Clone)]
-pub struct Acker {
-    shared: Arc<Shared>,
-    id: i64,
+pub struct Acker(Acks);
+
+#[derive(Debug, Clone)]
+enum Acks {
+    Journal(JournalAcker),
+    JetStream(PullAcker),
 }
 
 impl Consumer {
-    pub(crate) fn new(shared: Arc<Shared>, id: i64, name: String, resumed_at: u64) -> Self {
-        Self {
-            shared,
-            id,
-            name,
-            resumed_at,
-        }
-    }
-
     /// Waits until a message can be taken, or until everything up to and including `end` has been
     /// taken. Cancel-safe.
     pub async fn ready(&mut self, end: Option<u64>) -> Result<Ready, BusError> {
-        loop {
-            let step = self.shared.hub().step(self.id, &self.name, end)?;
-            match step {
-                Step::Ready(ready) => return Ok(ready),
-                Step::Wait(wake) => wake.notified().await,
-                Step::Search(search) => self.search(search).await?,
-                Step::Again => tokio::task::consume_budget().await,
-            }
+        match &mut self.0 {
+            Inner::Journal(consumer) => consumer.ready(end).await,
+            Inner::JetStream(consumer) => consumer.ready(end).await,
         }
     }
 
     /// Takes at most `max` messages, in order, without waiting for more; there may be none.
     /// Cancel-safe.
     pub async fn take(&mut self, max: usize) -> Result<Vec<Message>, BusError> {
-        if max == 0 {
-            return Ok(Vec::new());
+        match &mut self.0 {
+            Inner::Journal(consumer) => consumer.take(max).await,
+            Inner::JetStream(consumer) => consumer.take(max).await,
         }
-        // One look behind the ring at most: another take goes on from there.
-        let step = self.shared.hub().step(self.id, &self.name, None)?;
-        if let Step::Search(search) = step {
-            self.search(search).await?;
-        }
-        let next = self.shared.hub().peek(self.id, max);
-        let absent: Vec<u64> = next
-            .iter()
-            .filter(|it| it.1.is_none())
-            .map(|it| it.0)
-            .collect();
-        let mut fetched = if absent.is_empty() {
-            HashMap::new()
-        } else {
-            self.fetch(absent).await?
-        };
-        // Nothing is handed out before this point, and nothing is awaited after it.
-        let mut hub = self.shared.hub();
-        let mut taken = Vec::with_capacity(next.len());
-        for (seq, entry) in next {
-            let entry = match entry {
-                Some(entry) => Some(entry),
-                None => match fetched.remove(&seq) {
-                    Some(found) => found,
-                    // More than is read at once: the next take gets it.
-                    None => break,
-                },
-            };
-            match entry {
-                Some(entry) => {
-                    if let Some(again) = hub.hand_out(self.id, seq) {
-                        taken.push(Message::new(entry, again));
-                    }
-                }
-                // Retention took it, and said so.
-                None => hub.ack(self.id, seq),
-            }
-        }
-        Ok(taken)
     }
 
     /// Gives back a message that nobody has started on; it is handed out again, before newer ones.
     pub fn release(&self, seq: u64) {
-        self.shared.hub().release(self.id, seq);
+        match &self.0 {
+            Inner::Journal(consumer) => consumer.release(seq),
+            Inner::JetStream(consumer) => consumer.release(seq),
+        }
     }
 
     /// What acknowledges this consumer's messages.
     pub fn acker(&self) -> Acker {
-        Acker {
-            shared: self.shared.clone(),
-            id: self.id,
-        }
+        Acker(match &self.0 {
+            Inner::Journal(consumer) => Acks::Journal(consumer.acker()),
+            Inner::JetStream(consumer) => Acks::JetStream(consumer.acker()),
+        })
     }
 
     /// The newest message when the consumer was opened. Up to here an earlier process may have
     /// handed a message out already.
     pub fn resumed_at(&self) -> u64 {
-        self.resumed_at
+        match &self.0 {
+            Inner::Journal(consumer) => consumer.resumed_at(),
+            Inner::JetStream(consumer) => consumer.resumed_at(),
+        }
     }
 
-    /// Looks on the disk for what matches. What is found counts even if nobody waits for it any
-    /// more, so that a search that is cancelled again and again comes to its end all the same.
-    async fn search(&self, search: Search) -> Result<(), BusError> {
-        let (shared, id) = (self.shared.clone(), self.id);
-        // Whatever happens to the query, the consumer does not wait for it for ever.
-        let mut pending = Searching {
-            shared: shared.clone(),
-            id,
-            search,
-            found: None,
-        };
-        shared
-            .read(move |connection| {
-                let found = queries::search(connection, &pending.search)?;
-                pending.found = Some(found);
-                drop(pending);
-                Ok(())
-            })
-            .await
-    }
-
-    /// Reads events behind the ring; none for those that are gone.
-    async fn fetch(&self, seqs: Vec<u64>) -> Result<HashMap<u64, Option<Arc<Entry>>>, BusError> {
-        let found = self
-            .shared
-            .read(move |connection| queries::fetch(connection, &seqs))
-            .await?;
-        let entry = |stored: queries::Stored| stored.entry(&self.shared);
-        Ok(found
-            .into_iter()
-            .map(|(seq, stored)| (seq, stored.map(entry)))
-            .collect())
+    /// Changes [`ConsumerSpec::window`] of the consumer, for every process that shares it.
+    pub async fn set_window(&self, window: u32) -> Result<(), BusError> {
+        match &self.0 {
+            Inner::Journal(_) => Ok(()),
+            Inner::JetStream(consumer) => consumer.set_window(window).await,
+        }
     }
 }
 
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        self.shared.hub().shut(self.id);
+impl From<JournalConsumer> for Consumer {
+    fn from(consumer: JournalConsumer) -> Self {
+        Self(Inner::Journal(consumer))
     }
 }
 
-/// A search of the disk; its end is told to the consumer even if it fails or is never begun.
-struct Searching {
-    shared: Arc<Shared>,
-    id: i64,
-    search: Search,
-    found: Option<(Vec<u64>, u64)>,
-}
-
-impl Drop for Searching {
-    fn drop(&mut self) {
-        let found = self.found.take();
-        self.shared.hub().searched(self.id, &self.search, found);
+impl From<PullConsumer> for Consumer {
+    fn from(consumer: PullConsumer) -> Self {
+        Self(Inner::JetStream(consumer))
     }
 }
 
 impl Acker {
-    /// Acknowledges a message: it never comes again. Put on the disk with the next commits; what
-    /// a crash loses of it comes again.
+    /// Acknowledges a message: it never comes again. Kept with the next commits, or sent without
+    /// waiting for an answer; what a crash or an outage loses of it comes again.
     pub async fn ack(&self, seq: u64) {
-        self.shared.hub().ack(self.id, seq);
+        match &self.0 {
+            Acks::Journal(acker) => acker.ack(seq),
+            Acks::JetStream(acker) => acker.ack(seq),
+        }
     }
 }

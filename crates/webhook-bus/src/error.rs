@@ -99,11 +99,117 @@ pub enum BusError {
         .0.display()
     )]
     SocketInUse(PathBuf),
+    /// What the socket takes is promised once it is journalled.
+    #[error(
+        "the bus socket is served from the embedded journal only; programs publish to NATS itself"
+    )]
+    SocketWithoutJournal,
+    /// A text that names no NATS server; of it only what comes before `://` is shown.
+    #[error(
+        "{0:?} begins no NATS server; use nats://host:4222 or tls://host:4222, several parted by commas"
+    )]
+    NatsUrl(String),
+    /// No server can be reached.
+    #[error("cannot reach NATS at {servers} ({why}); it is tried again until it is there")]
+    NatsAway {
+        /// Where.
+        servers: String,
+        /// What the last attempt came to.
+        why: String,
+    },
+    /// A server is there but did not answer. What was asked of it may have been done.
+    #[error("NATS at {servers} did not answer in time while {doing}; try again")]
+    NatsSilent {
+        /// Where.
+        servers: String,
+        /// What was asked.
+        doing: &'static str,
+    },
+    /// The credentials are wrong.
+    #[error(
+        "NATS at {servers} does not accept these credentials; check user and password, nkey or credentials file"
+    )]
+    NatsLogin {
+        /// Where.
+        servers: String,
+        /// The server's words.
+        source: Cause,
+    },
+    /// No encrypted connection comes about.
+    #[error(
+        "no TLS connection to NATS at {servers}; check its certificate authority (--nats-ca), and the client certificate and key where it asks for one"
+    )]
+    NatsTls {
+        /// Where.
+        servers: String,
+        /// What went wrong.
+        source: Cause,
+    },
+    /// A NATS that has no JetStream.
+    #[error(
+        "NATS at {0} has no JetStream, which keeps the events: start nats-server with -js, or write `jetstream: enabled` into its configuration; with accounts, enable it for ours"
+    )]
+    NoJetStream(String),
+    /// The stream is not there, and is not ours to make.
+    #[error(
+        "JetStream has no stream {0}: make it, name another with --nats-stream, or leave out --no-nats-manage-stream"
+    )]
+    NoStream(String),
+    /// A stream that cannot be the bus as it is.
+    #[error("JetStream's stream {stream} does not fit: {what}")]
+    StreamUnfit {
+        /// Which.
+        stream: String,
+        /// What is missing, and what to do.
+        what: String,
+    },
+    /// JetStream declined; the words are its own.
+    #[error("JetStream refused while {doing}: {says}")]
+    NatsRefused {
+        /// What was asked.
+        doing: &'static str,
+        /// Its reason.
+        says: String,
+    },
+    /// A topic that no subject of the stream covers.
+    #[error(
+        "topic {topic} is not on the bus: stream {stream} takes {subjects}; add a subject with --nats-subjects"
+    )]
+    Uncovered {
+        /// The topic.
+        topic: String,
+        /// The stream.
+        stream: String,
+        /// What it takes.
+        subjects: String,
+    },
+    /// An event that the server would not take.
+    #[error(
+        "event has {bytes} bytes with its headers, and this NATS takes {limit}; raise max_payload in its configuration"
+    )]
+    OverServerLimit {
+        /// Its size.
+        bytes: usize,
+        /// The server's `max_payload`.
+        limit: usize,
+    },
+    /// The stream was deleted and made again: sequence numbers mean other messages now.
+    #[error(
+        "stream {stream} was recreated ({was} is {now} now); everything that counts on it begins anew"
+    )]
+    Recreated {
+        /// Which.
+        stream: String,
+        /// What was counted on.
+        was: String,
+        /// What is there now.
+        now: String,
+    },
 }
 
 impl BusError {
     /// Whether the same call may succeed later, because only a connection is missing.
     pub fn is_connection(&self) -> bool {
-        false
+        matches!(self, Self::NatsAway { .. } | Self::NatsSilent { .. })
     }
 }

@@ -6,6 +6,7 @@
 
 mod command;
 mod config;
+mod consumer;
 mod cursor;
 mod feed;
 mod follower;
@@ -20,6 +21,7 @@ mod shared;
 mod space;
 mod tail;
 mod trie;
+mod watch;
 mod writer;
 
 use std::{
@@ -45,10 +47,12 @@ use space::Space;
 use writer::Writer;
 
 pub use config::{Gap, JournalConfig, Role};
+pub(crate) use consumer::{JournalAcker, JournalConsumer};
 pub(crate) use feed::FEED_LAG;
 pub(crate) use follower::Follower;
 pub(crate) use hub::{Search, Step};
 pub(crate) use shared::{Hold, Shared};
+pub(crate) use watch::JournalWatch;
 
 /// A durable bus in an SQLite file of its own. Clones share it.
 #[derive(Debug, Clone)]

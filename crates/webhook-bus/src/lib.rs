@@ -23,6 +23,7 @@
 //!         filter: TopicPattern::parse("attacker.>")?,
 //!         incarnation: position.incarnation,
 //!         start_seq: position.next_seq,
+//!         window: 64,
 //!     })
 //!     .await?;
 //! consumer.ready(None).await?;
@@ -41,6 +42,7 @@ mod error;
 pub mod failpoints;
 #[cfg(not(feature = "failpoints"))]
 mod failpoints;
+mod jetstream;
 mod journal;
 mod message;
 mod publication;
@@ -50,6 +52,7 @@ mod watch;
 pub use bus::{Bus, BusStatus, Position};
 pub use consumer::{Acker, Consumer, ConsumerSpec, Ready};
 pub use error::{BusError, Cause};
+pub use jetstream::{Hidden, JetStream, JetStreamConfig, NatsLogin};
 pub use journal::{Gap, Journal, JournalConfig, Role};
 pub use message::Message;
 pub use publication::{Publication, dedup_key};

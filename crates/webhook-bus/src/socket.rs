@@ -74,7 +74,9 @@ pub struct BusServer {
 impl BusServer {
     /// Binds the socket; clients can connect when this returns.
     pub async fn bind(bus: &Bus, config: SocketConfig) -> Result<Self, BusError> {
-        let Bus::Journal(journal) = bus;
+        let Bus::Journal(journal) = bus else {
+            return Err(BusError::SocketWithoutJournal);
+        };
         let hold = journal.hold().await?;
         let (listener, file) = bind::bind(&config).await?;
         Ok(Self {

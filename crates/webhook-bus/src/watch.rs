@@ -1,57 +1,43 @@
-use std::{collections::VecDeque, sync::Arc};
+use crate::{Message, jetstream::CoreWatch, journal::JournalWatch};
 
-use webhook_model::TopicPattern;
-
-use crate::{
-    Message,
-    journal::{FEED_LAG, Follower, Shared},
-    message::Entry,
-};
-
-/// Most events taken over at once.
-const TAKE: usize = 64;
-
-/// New messages that match a pattern. One that is not read fast enough skips the oldest, and says
-/// so in the log.
+/// New messages that match a pattern. One that is not read fast enough skips some, and says so in
+/// the log.
 #[derive(Debug)]
-pub struct Watch {
-    follower: Follower,
-    pattern: TopicPattern,
-    taken: VecDeque<Arc<Entry>>,
-    skipped: u64,
+pub struct Watch(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Journal(JournalWatch),
+    JetStream(CoreWatch),
 }
 
 impl Watch {
-    pub(crate) fn new(shared: &Arc<Shared>, pattern: &TopicPattern) -> Self {
-        let follower = Follower::new(shared, None);
-        follower.subscribe(pattern, 1);
-        Self {
-            follower,
-            pattern: pattern.clone(),
-            taken: VecDeque::new(),
-            skipped: 0,
-        }
-    }
-
-    /// The next message; none once the bus is closed. Cancel-safe.
+    /// The next message; none once the bus is closed. On JetStream its `seq` is 0 and its time the
+    /// one of its arrival here. Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
-        if self.taken.is_empty() {
-            let fed = self.follower.next(TAKE).await?;
-            if self.skipped == 0 && fed.skipped > 0 {
-                tracing::warn!(
-                    pattern = %self.pattern,
-                    "a watch is more than {FEED_LAG} messages behind and skips the oldest"
-                );
-            }
-            self.skipped = fed.skipped;
-            self.taken.extend(fed.entries);
+        match &mut self.0 {
+            Inner::Journal(watch) => watch.next().await,
+            Inner::JetStream(watch) => watch.next().await,
         }
-        let entry = self.taken.pop_front()?;
-        Some(Message::new(entry, false))
     }
 
-    /// How many messages it skipped so far.
+    /// How many messages it skipped so far, as far as that is known.
     pub fn skipped(&self) -> u64 {
-        self.skipped
+        match &self.0 {
+            Inner::Journal(watch) => watch.skipped(),
+            Inner::JetStream(_) => 0,
+        }
+    }
+}
+
+impl From<JournalWatch> for Watch {
+    fn from(watch: JournalWatch) -> Self {
+        Self(Inner::Journal(watch))
+    }
+}
+
+impl From<CoreWatch> for Watch {
+    fn from(watch: CoreWatch) -> Self {
+        Self(Inner::JetStream(watch))
     }
 }

@@ -31,7 +31,7 @@ pub use cursor::{Cursor, CursorError};
 pub use filter::DeliveryFilter;
 pub use row::{DeliveryDetail, DeliveryRow, Page, RetryOutcome};
 
-/// Most rows that one page looks at: well below 100 ms.
+/// Most rows that one page looks at: some 100 ms.
 const MAX_SCANNED: usize = 10_000;
 /// Rows of one query, where not all of them may match.
 const CHUNK: u64 = 500;

@@ -20,7 +20,7 @@ use crate::{
     pause::Pauses,
     recorder::{Outcome, Release},
     redelivery::{failed, probed},
-    runtime::Runtime,
+    runtime::{Runtime, in_all},
     send::Delivery,
 };
 
@@ -334,6 +334,7 @@ impl PairTask {
                 filter: self.pair.filter.cover.clone(),
                 incarnation: self.pair.incarnation.clone(),
                 start_seq: self.pair.start_seq,
+                window: in_all(&self.runtime.current().settings),
             };
             match self.context.bus.consume(spec).await {
                 Ok(consumer) => return Some(consumer),

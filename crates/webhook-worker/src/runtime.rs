@@ -136,12 +136,16 @@ fn width(settings: &Settings, share: Share) -> usize {
     if settings.rate_per_second() > 0 && share.of(settings.rate_per_second()) == 0 {
         return 0;
     }
-    let all = if settings.ordered() {
+    share.of(in_all(settings)) as usize
+}
+
+/// How many messages may be in hand over all workers.
+pub(crate) fn in_all(settings: &Settings) -> u32 {
+    if settings.ordered() {
         1
     } else {
         settings.max_in_flight()
-    };
-    share.of(all) as usize
+    }
 }
 
 /// Admits the attempts of one round: at the subscription's pace, into a slot, with its settings as

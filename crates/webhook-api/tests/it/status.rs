@@ -102,6 +102,7 @@ async fn workers_and_what_waits_for_them() {
         filter: pair.filter.cover.clone(),
         incarnation: pair.incarnation.clone(),
         start_seq: pair.start_seq,
+        window: 64,
     };
     let consumer = server.bus.consume(spec).await.unwrap();
     let event = json!({"topic": "attacker.observed", "payload": {}});

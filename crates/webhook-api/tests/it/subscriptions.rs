@@ -195,6 +195,7 @@ async fn a_pause_says_what_it_drops() {
             filter: pair.filter.cover.clone(),
             incarnation: pair.incarnation.clone(),
             start_seq: pair.start_seq,
+            window: 64,
         };
         server.bus.consume(spec).await.unwrap();
     }

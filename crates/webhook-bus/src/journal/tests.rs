@@ -58,6 +58,7 @@ pub(super) async fn consume(journal: &Journal, name: &str, filter: &str, start: 
         filter: pattern(filter),
         incarnation: journal.position().await.unwrap().incarnation,
         start_seq: start,
+        window: 64,
     };
     journal.consume(spec).await.unwrap()
 }
@@ -116,6 +117,7 @@ async fn one_worker_at_a_time() {
         filter: pattern(">"),
         incarnation: String::new(),
         start_seq: 1,
+        window: 64,
     };
     assert!(matches!(
         appender.consume(spec).await,

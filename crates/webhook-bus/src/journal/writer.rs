@@ -12,6 +12,7 @@ use std::{
 use rusqlite::Connection;
 use webhook_model::UtcTime;
 
+use super::{JournalConsumer, JournalWatch};
 use super::{
     command::{Command, Publish, Queued},
     group::{Committed, Group},
@@ -262,7 +263,12 @@ impl Writer {
             .shared
             .hub()
             .open(row.id, &spec.name, &spec.filter, row.saved)?;
-        Ok(Consumer::new(self.shared.clone(), row.id, spec.name, head))
+        Ok(Consumer::from(JournalConsumer::new(
+            self.shared.clone(),
+            row.id,
+            spec.name,
+            head,
+        )))
     }
 
     /// From now on new events reach the ring.
@@ -278,7 +284,9 @@ impl Writer {
                 let _ = reply.send(flushed.clone());
             }
             Command::Watch { pattern, reply } => {
-                let watch = self.activate().map(|()| Watch::new(&self.shared, &pattern));
+                let watch = self
+                    .activate()
+                    .map(|()| Watch::from(JournalWatch::new(&self.shared, &pattern)));
                 let _ = reply.send(watch);
             }
             Command::Hold { reply } => {

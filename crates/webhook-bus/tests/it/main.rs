@@ -2,6 +2,7 @@
 
 mod behind;
 mod client;
+mod jetstream;
 mod kill;
 mod many;
 mod memory;

@@ -44,6 +44,7 @@ pub(crate) async fn consume(bus: &Bus, name: &str, filter: &str) -> Consumer {
         filter: pattern(filter),
         incarnation: bus.position().await.unwrap().incarnation,
         start_seq: 1,
+        window: 64,
     };
     bus.consume(spec).await.unwrap()
 }

@@ -55,15 +55,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for (name, filter) in questions(&log)? {
         ask(&log.store, name, &filter, None).await?;
     }
+    let everything = DeliveryFilter::default();
+    for (name, filter) in [
+        ("page 1,000 of all", everything.clone()),
+        (
+            "page 1,000 of a large subscription",
+            of_subscription(&log, 0),
+        ),
+        (
+            "page 1,000 of the dead letters",
+            of_status(DeliveryStatus::Dead),
+        ),
+    ] {
+        let cursor = walk(&log.store, &filter).await?;
+        ask(&log.store, name, &filter, Some(&cursor)).await?;
+    }
     let middle = (log.begin.micros() + log.end.micros()) / 2;
     let middle: Cursor = format!("{middle}-{}", rows / 2).parse()?;
-    for (name, filter) in [
-        ("all", DeliveryFilter::default()),
-        ("a large subscription", of_subscription(&log, 0)),
-        ("the dead letters", of_status(DeliveryStatus::Dead)),
-    ] {
-        deep(&log.store, name, &filter, &middle).await?;
-    }
+    ask(
+        &log.store,
+        "the page in the middle of all",
+        &everything,
+        Some(&middle),
+    )
+    .await?;
     others(&log).await?;
     sweep(&log).await?;
     log.store.close().await?;
@@ -179,33 +194,6 @@ async fn ask(
         rows = page.items.len();
     }
     tell(name, took, rows);
-    Ok(())
-}
-
-/// Page 1, page 1,000 and the page in the middle in turn, so that a busy moment slows all three.
-async fn deep(
-    store: &Store,
-    name: &str,
-    filter: &DeliveryFilter,
-    middle: &Cursor,
-) -> Result<(), Box<dyn Error>> {
-    let thousandth = walk(store, filter).await?;
-    let pages = [
-        ("page 1", None),
-        ("page 1,000", Some(&thousandth)),
-        ("the page in the middle", Some(middle)),
-    ];
-    let mut took = pages.map(|_| Vec::new());
-    for _ in 0..TIMES {
-        for ((_, cursor), took) in pages.iter().zip(&mut took) {
-            let begun = Instant::now();
-            store.deliveries(filter, *cursor, PAGE).await?;
-            took.push(begun.elapsed());
-        }
-    }
-    for ((page, _), took) in pages.iter().zip(took) {
-        tell(&format!("{page} of {name}, in turn"), took, PAGE as usize);
-    }
     Ok(())
 }
 

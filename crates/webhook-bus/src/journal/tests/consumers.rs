@@ -41,6 +41,7 @@ async fn what_is_not_acknowledged_comes_again() {
         filter: pattern(">"),
         incarnation: String::new(),
         start_seq: 1,
+        window: 64,
     };
     let twice = journal.consume(spec.clone()).await;
     assert!(matches!(twice, Err(BusError::ConsumerOpen(name)) if name == "c"));
@@ -103,6 +104,7 @@ async fn a_filter_is_for_life() {
         filter: pattern("b.>"),
         incarnation: String::new(),
         start_seq: 1,
+        window: 64,
     };
     let error = journal.consume(spec).await.unwrap_err();
     assert_eq!(
@@ -121,6 +123,7 @@ async fn another_journal_starts_at_the_beginning() {
         filter: pattern(">"),
         incarnation: "another".to_owned(),
         start_seq: 1_000,
+        window: 64,
     };
     let mut consumer = journal.consume(spec).await.unwrap();
     assert_eq!(take(&journal, &mut consumer, 9).await, [1, 2, 3]);

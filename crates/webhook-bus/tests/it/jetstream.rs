@@ -1,0 +1,5 @@
+//! The bus on real NATS servers.
+
+mod basics;
+mod outages;
+mod support;
