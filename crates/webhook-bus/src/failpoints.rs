@@ -9,7 +9,7 @@ macro_rules! crash_point {
 }
 pub(crate) use crash_point;
 
-/// The journal has committed what it was given and answered nobody.
+/// The journal, or the stream, has taken what it was given; no publisher has been answered.
 #[cfg(feature = "failpoints")]
 pub const COMMITTED: &str = "bus::committed";
 

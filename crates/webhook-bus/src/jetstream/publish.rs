@@ -32,6 +32,7 @@ pub(super) async fn publish(core: &Core, batch: Vec<Publication>) -> Result<Vec<
     for (one, sent) in batch.iter().zip(sent) {
         answers.push(answer(core, one, sent).await);
     }
+    crate::failpoints::crash_point!(COMMITTED);
     answers.into_iter().collect()
 }
 
