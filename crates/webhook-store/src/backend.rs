@@ -1,18 +1,73 @@
 //! Every difference between the databases, in one place.
 
 use sea_orm::{
-    AccessMode, DbBackend, IsolationLevel, SqliteTransactionMode, TransactionOptions,
-    sea_query::{ColumnDef, Expr, ExprTrait, IntoColumnRef, Value},
+    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    IsolationLevel, QuerySelect, Select, SqliteTransactionMode, Statement, TransactionOptions,
+    sea_query::{ColumnDef, Expr, ExprTrait, IntoColumnRef, LockBehavior, LockType, Value},
     sqlx,
 };
 use webhook_model::UtcTime;
 
+/// Names the lock under which a server's tables are migrated.
+const MIGRATION_LOCK: u32 = 0x6465_636e;
+/// Longest wait for another process's migration; one of millions of rows takes minutes.
+const MIGRATION_SECONDS: u32 = 600;
+
 /// How a transaction that writes begins. SQLite takes the write lock at once: one that began by
 /// reading could not wait for it later, but fails with `SQLITE_BUSY_SNAPSHOT`.
-pub(crate) fn writing() -> TransactionOptions {
-    TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
+pub(crate) fn writing(backend: DbBackend) -> TransactionOptions {
+    match backend {
+        DbBackend::Sqlite => TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        },
+        // MySQL's default would read what was there before a lock was waited for.
+        _ => TransactionOptions {
+            isolation_level: Some(IsolationLevel::ReadCommitted),
+            ..TransactionOptions::default()
+        },
+    }
+}
+
+/// Waits for this process's turn to migrate. SQLite's transaction has its lock already.
+pub(crate) async fn lock_migrations(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+    let sql = match txn.get_database_backend() {
+        DbBackend::Postgres => format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
+        DbBackend::MySql => {
+            format!("SELECT GET_LOCK('decnet_{MIGRATION_LOCK}', {MIGRATION_SECONDS})")
+        }
+        _ => return Ok(()),
+    };
+    txn.query_all_raw(Statement::from_string(txn.get_database_backend(), sql))
+        .await
+        .map(drop)
+}
+
+/// Lets the next one migrate; elsewhere than on MySQL the transaction's end does.
+pub(crate) async fn unlock_migrations(txn: &DatabaseTransaction) -> Result<(), DbErr> {
+    if txn.get_database_backend() != DbBackend::MySql {
+        return Ok(());
+    }
+    let sql = format!("SELECT RELEASE_LOCK('decnet_{MIGRATION_LOCK}')");
+    txn.query_all_raw(Statement::from_string(DbBackend::MySql, sql))
+        .await
+        .map(drop)
+}
+
+/// Keeps those who would change the rows from doing so until the transaction ends; others may
+/// read them so, too. MariaDB has another syntax for it than MySQL: there one reads at a time.
+pub(crate) fn lock_shared<E: EntityTrait>(backend: DbBackend, select: Select<E>) -> Select<E> {
+    match backend {
+        DbBackend::MySql => select.lock_exclusive(),
+        _ => select.lock_shared(),
+    }
+}
+
+/// Takes rows that nobody else is taking in the same moment.
+pub(crate) fn lock_free_rows<E: EntityTrait>(backend: DbBackend, select: Select<E>) -> Select<E> {
+    match backend {
+        DbBackend::Sqlite => select,
+        _ => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
     }
 }
 

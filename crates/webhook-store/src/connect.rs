@@ -1,158 +1,56 @@
-//! Opening the database. SQLite's file is made here, because SQLite itself would make it readable
-//! for everybody, and it holds secrets.
+//! Opening the database.
 
-use std::{
-    fs::{DirBuilder, OpenOptions},
-    io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
-    str::FromStr,
-    time::Duration,
-};
+mod server;
+mod sqlite;
+
+use std::str::FromStr;
 
 use sea_orm::{
-    DatabaseConnection, DbErr, RuntimeErr, SqlxSqliteConnector,
-    sqlx::{
-        self, ConnectOptions, Connection,
-        sqlite::{
-            SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-            SqliteSynchronous,
-        },
-    },
+    DatabaseConnection,
+    sqlx::{mysql::MySqlConnectOptions, postgres::PgConnectOptions, sqlite::SqliteConnectOptions},
 };
-use tokio::time::{Instant, sleep};
 
-use crate::{DatabaseConfig, StoreError, backend};
-
-/// Pause between attempts to open a file that another process is just turning to WAL.
-const OPEN_RETRY: Duration = Duration::from_millis(20);
-
-/// Pages in the WAL before they go to the database itself: 16 MiB, four times the default, since the
-/// log's newest pages are written again with every commit.
-const WAL_PAGES: &str = "4000";
-
-/// What the writing connection may keep in memory, in KiB (hence the sign): the newest pages of
-/// every subscription's part of the indexes, a few thousand subscriptions' worth.
-const WRITER_CACHE: &str = "-16000";
+use crate::{DatabaseConfig, StoreError};
 
 /// The connections of one process.
 pub(crate) struct Connections {
     pub(crate) readers: DatabaseConnection,
     /// SQLite has one write lock. One connection that queues for it is fair, which SQLite's own
-    /// waiting is not, and it finds the pages it wrote last in its cache.
+    /// waiting is not, and it finds the pages it wrote last in its cache. Servers have one pool for
+    /// both.
     pub(crate) writer: DatabaseConnection,
 }
 
 pub(crate) async fn connect(config: &DatabaseConfig) -> Result<Connections, StoreError> {
-    let misunderstood = |reason: String| StoreError::Url {
-        url: config.shown_url(),
-        reason,
+    let Some((scheme, rest)) = config.url.split_once(':') else {
+        return Err(misunderstood(config, "it has no scheme"));
     };
-    match config.url.split_once(':') {
-        Some(("sqlite", rest)) => {
+    match scheme {
+        "sqlite" => {
             if rest.contains(":memory:") || rest.contains("mode=memory") {
                 let reason = "a database in memory would forget what was delivered";
-                return Err(misunderstood(reason.to_owned()));
+                return Err(misunderstood(config, reason));
             }
-            let options = SqliteConnectOptions::from_str(&config.url)
-                .map_err(|error| misunderstood(error.to_string()))?;
-            sqlite(config, options).await
+            sqlite::open(config, parsed::<SqliteConnectOptions>(config)?).await
         }
-        Some((scheme, _)) => Err(misunderstood(format!("this build does not speak {scheme}"))),
-        None => Err(misunderstood("it has no scheme".to_owned())),
-    }
-}
-
-async fn sqlite(
-    config: &DatabaseConfig,
-    options: SqliteConnectOptions,
-) -> Result<Connections, StoreError> {
-    let path = options.get_filename().to_owned();
-    create_private(&path).map_err(|source| StoreError::CreateFile { path, source })?;
-    let options = options
-        .journal_mode(SqliteJournalMode::Wal)
-        // A delivery is acked once it is committed, so a commit has to survive a power cut.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(config.busy_timeout)
-        .foreign_keys(false)
-        // Statement journals of large INSERTs would go to a temporary file otherwise.
-        .pragma("temp_store", "MEMORY")
-        .pragma("wal_autocheckpoint", WAL_PAGES)
-        .disable_statement_logging();
-    let writing = options.clone().pragma("cache_size", WRITER_CACHE);
-    Ok(Connections {
-        writer: pool(config, writing, 1).await?,
-        readers: pool(
+        "postgres" | "postgresql" => {
+            server::postgres(config, parsed::<PgConnectOptions>(config)?).await
+        }
+        "mysql" | "mariadb" => server::mysql(config, parsed::<MySqlConnectOptions>(config)?).await,
+        other => Err(misunderstood(
             config,
-            options.pragma("query_only", "ON"),
-            config.max_connections.saturating_sub(1).max(1),
-        )
-        .await?,
-    })
-}
-
-async fn pool(
-    config: &DatabaseConfig,
-    options: SqliteConnectOptions,
-    max_connections: u32,
-) -> Result<DatabaseConnection, StoreError> {
-    let deadline = Instant::now() + config.busy_timeout;
-    loop {
-        let attempt = SqlitePoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(config.acquire_timeout)
-            // A local file: nothing to gain from closing or testing connections.
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(is_sound(connection)))
-            .connect_with(options.clone())
-            .await;
-        match attempt {
-            // Turning a new file to WAL does not wait for others who are doing the same.
-            Err(error) if backend::is_busy(&error) && Instant::now() < deadline => {
-                sleep(OPEN_RETRY).await;
-            }
-            Err(error) => {
-                return Err(StoreError::Open {
-                    url: config.shown_url(),
-                    source: DbErr::Conn(RuntimeErr::SqlxError(error.into())),
-                });
-            }
-            Ok(pool) => return Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)),
-        }
+            &format!("this build does not speak {other}"),
+        )),
     }
 }
 
-/// Whether a connection came back without a transaction. SQLite ends one by itself when the disk is
-/// full, and the driver, whose ROLLBACK then fails, believes in it for ever.
-async fn is_sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    if connection.is_in_transaction() {
-        // One that was given up is still being rolled back.
-        connection.ping().await?;
-    }
-    Ok(!connection.is_in_transaction())
+fn parsed<T: FromStr<Err: std::fmt::Display>>(config: &DatabaseConfig) -> Result<T, StoreError> {
+    T::from_str(&config.url).map_err(|error| misunderstood(config, &error.to_string()))
 }
 
-/// Makes the file for its owner alone, and its folder if that is missing. What exists is left as
-/// it is: it may be DECNET's.
-fn create_private(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-    }
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.map(drop),
+fn misunderstood(config: &DatabaseConfig, reason: &str) -> StoreError {
+    StoreError::Url {
+        url: config.shown_url(),
+        reason: reason.to_owned(),
     }
 }

@@ -9,7 +9,7 @@ use sea_orm::{ActiveValue::Set, DatabaseTransaction, DynIden, EntityTrait, Iden,
 use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
 
 use crate::{
-    StoreError,
+    StoreError, backend,
     entities::{meta, subscription::WebhookSubscriptions},
 };
 
@@ -29,8 +29,16 @@ impl MigratorTrait for Migrator {
 }
 
 /// Migrates within the caller's transaction, so that processes that start together take turns and
-/// a crash leaves nothing half-done.
+/// a crash leaves nothing half-done; MySQL commits with every statement that changes a table, so
+/// each migration must bear to be begun again.
 pub(crate) async fn migrate(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
+    backend::lock_migrations(txn).await?;
+    let migrated = locked(txn).await;
+    backend::unlock_migrations(txn).await?;
+    migrated
+}
+
+async fn locked(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
     let known: BTreeSet<String> = Migrator::migrations()
         .iter()
         .map(|migration| migration.name().to_owned())

@@ -123,10 +123,10 @@ async fn epochs(
     let uuids: Vec<&str> = uuids.into_iter().collect();
     let mut epochs = HashMap::new();
     for chunk in uuids.chunks(MAX_ROWS) {
-        let found = state::Entity::find()
+        let select = state::Entity::find()
             .filter(state::Column::Uuid.is_in(padded(chunk)))
-            .order_by_asc(state::Column::Uuid)
-            .lock_shared()
+            .order_by_asc(state::Column::Uuid);
+        let found = backend::lock_shared(conn.get_database_backend(), select)
             .all(conn)
             .await?;
         epochs.extend(found.into_iter().map(|state| (state.uuid, state.epoch)));

@@ -208,13 +208,13 @@ async fn lease_rows(
     if txn.conn().query_one(&exists).await?.is_none() {
         return Ok(Vec::new());
     }
-    let rows = delivery::Entity::find()
+    let select = delivery::Entity::find()
         .filter(Column::Subscription.eq(subscription))
         .filter(due)
         .filter(free(txn.backend()))
         .order_by_asc(Column::NextAttemptAt)
-        .limit(Ord::min(limit, MAX_CLAIM))
-        .lock_exclusive()
+        .limit(Ord::min(limit, MAX_CLAIM));
+    let rows = backend::lock_free_rows(txn.backend(), select)
         .all(txn.conn())
         .await?;
     if rows.is_empty() {

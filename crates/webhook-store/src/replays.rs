@@ -77,11 +77,11 @@ impl Store {
             .is_null()
             .or(Expr::col(Column::LeaseUntil).lte(clock()))
             .or(Column::LeaseOwner.eq(owner));
-        let found = replay::Entity::find()
+        let select = replay::Entity::find()
             .filter(Column::State.eq(RUNNING))
             .filter(free)
-            .order_by_asc(Column::UpdatedAt)
-            .lock_exclusive()
+            .order_by_asc(Column::UpdatedAt);
+        let found = backend::lock_free_rows(txn.backend(), select)
             .one(txn.conn())
             .await?;
         let Some(found) = found else {

@@ -48,7 +48,7 @@ impl Store {
         let connections = connect::connect(config).await?;
         let txn = connections
             .writer
-            .begin_with_options(backend::writing())
+            .begin_with_options(backend::writing(connections.writer.get_database_backend()))
             .await?;
         let meta = migrations::migrate(&txn).await?;
         txn.commit().await?;
@@ -105,12 +105,9 @@ impl Store {
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTxn, StoreError> {
-        let txn = self
-            .inner
-            .connections
-            .writer
-            .begin_with_options(backend::writing())
-            .await?;
+        let writer = &self.inner.connections.writer;
+        let options = backend::writing(writer.get_database_backend());
+        let txn = writer.begin_with_options(options).await?;
         Ok(WriteTxn { txn })
     }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     DbErr,
-    sea_query::{ColumnDef, Table},
+    sea_query::{ColumnDef, Iden, Table},
 };
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait};
 
@@ -44,6 +44,10 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Worker::Holding).text().not_null())
             .to_owned();
         manager.create_table(workers).await?;
+        let column = State::PauseUntil.to_string();
+        if manager.has_column("webhook_state", column).await? {
+            return Ok(());
+        }
         let pause = Table::alter()
             .table(state::Entity)
             .add_column(ColumnDef::new(State::PauseUntil).big_integer().null())

@@ -91,8 +91,8 @@ async fn a_newer_schema_is_refused_clearly() {
 async fn other_urls_are_refused_with_advice() {
     for (url, said) in [
         (
-            "postgres://decnet:hunter2@db/decnet",
-            "this build does not speak postgres",
+            "oracle://decnet:hunter2@db/decnet",
+            "this build does not speak oracle",
         ),
         ("decnet.db", "no scheme"),
         ("sqlite::memory:", "in memory"),

@@ -1,0 +1,86 @@
+//! Database servers: one pool of connections, reads and writes alike.
+
+use std::time::Duration;
+
+use sea_orm::{
+    DbErr, RuntimeErr, SqlxMySqlConnector, SqlxPostgresConnector,
+    sqlx::{
+        self, ConnectOptions,
+        mysql::{MySqlConnectOptions, MySqlPoolOptions},
+        pool::PoolOptions,
+        postgres::{PgConnectOptions, PgPoolOptions},
+    },
+};
+
+use super::Connections;
+use crate::{DatabaseConfig, StoreError};
+
+/// A connection that nobody has used for this long is closed: before firewalls forget it.
+const IDLE: Duration = Duration::from_secs(300);
+/// A connection is renewed after this long: so that a failover or a changed name is noticed.
+const LIFETIME: Duration = Duration::from_secs(1_800);
+/// Longest statement, in milliseconds: all of ours take well under a second, and a batch that waits
+/// for a lock longer than this is better tried again.
+const STATEMENT_MILLIS: &str = "30000";
+/// Longest idleness within a transaction, in milliseconds: a process that hangs keeps no locks.
+const IDLE_TRANSACTION_MILLIS: &str = "60000";
+
+pub(super) async fn postgres(
+    config: &DatabaseConfig,
+    options: PgConnectOptions,
+) -> Result<Connections, StoreError> {
+    let options = options
+        .application_name("decnet")
+        .options([
+            ("statement_timeout", STATEMENT_MILLIS),
+            (
+                "idle_in_transaction_session_timeout",
+                IDLE_TRANSACTION_MILLIS,
+            ),
+        ])
+        .disable_statement_logging();
+    let pool = bounded(PgPoolOptions::new(), config)
+        .connect_with(options)
+        .await
+        .map_err(|error| cannot_open(config, error))?;
+    let both = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+    Ok(Connections {
+        readers: both.clone(),
+        writer: both,
+    })
+}
+
+pub(super) async fn mysql(
+    config: &DatabaseConfig,
+    options: MySqlConnectOptions,
+) -> Result<Connections, StoreError> {
+    let options = options.charset("utf8mb4").disable_statement_logging();
+    let pool = bounded(MySqlPoolOptions::new(), config)
+        .connect_with(options)
+        .await
+        .map_err(|error| cannot_open(config, error))?;
+    let both = SqlxMySqlConnector::from_sqlx_mysql_pool(pool);
+    Ok(Connections {
+        readers: both.clone(),
+        writer: both,
+    })
+}
+
+fn bounded<DB: sqlx::Database>(
+    options: PoolOptions<DB>,
+    config: &DatabaseConfig,
+) -> PoolOptions<DB> {
+    options
+        .max_connections(config.max_connections)
+        .acquire_timeout(config.acquire_timeout)
+        .idle_timeout(IDLE)
+        .max_lifetime(LIFETIME)
+        .test_before_acquire(true)
+}
+
+fn cannot_open(config: &DatabaseConfig, error: sqlx::Error) -> StoreError {
+    StoreError::Open {
+        url: config.shown_url(),
+        source: DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+    }
+}
