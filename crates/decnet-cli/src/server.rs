@@ -14,7 +14,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
-use webhook_bus::{Bus, BusServer, Gap, Journal, JournalConfig, Role, SocketConfig};
+use webhook_bus::{
+    Bus, BusServer, Gap, JetStream, JetStreamConfig, Journal, JournalConfig, Role, SocketConfig,
+};
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
@@ -107,7 +109,7 @@ impl Server {
             bus,
             status: metrics.status(),
             metrics,
-            runs_worker: parts.worker && settings.bus != BusChoice::Disabled,
+            runs_worker: parts.worker && !matches!(settings.bus, BusChoice::Disabled),
             api_url: None,
             probe_addr: None,
             stop_within: settings.worker.drain_deadline + STOP_MARGIN,
@@ -325,6 +327,14 @@ async fn open_bus(
     gaps: mpsc::Sender<Gap>,
 ) -> anyhow::Result<(Bus, Option<BusServer>)> {
     let serves = match &settings.bus {
+        BusChoice::Nats(config) => {
+            let config = JetStreamConfig {
+                gaps: is_worker.then_some(gaps),
+                ..JetStreamConfig::clone(config)
+            };
+            let bus = JetStream::open(config).await.context("opening the bus")?;
+            return Ok((bus.into(), None));
+        }
         BusChoice::Embedded { socket } if is_worker => Some(socket),
         _ => None,
     };

@@ -6,6 +6,7 @@ mod bus;
 mod data_dir;
 mod env;
 mod jwt;
+mod nats;
 mod server;
 
 pub(crate) use self::{
@@ -13,6 +14,7 @@ pub(crate) use self::{
     data_dir::DataDir,
     env::{Env, Nothing, ProcessEnv, SettingError, parse_setting},
     jwt::JwtKey,
+    nats::NatsOptions,
     server::{
         HttpOptions, ServerSettings, StorageOptions, WorkerOptions, listen_address, metrics_addr,
     },

@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use webhook_bus::JetStreamConfig;
+
 use super::{
-    DataDir,
+    DataDir, NatsOptions,
     env::{Env, SettingError},
 };
 
@@ -15,7 +17,7 @@ use super::{
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The bus to use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum BusChoice {
     /// `DECNET_BUS_ENABLED=false`: the worker stays up and idle.
     Disabled,
@@ -24,6 +26,8 @@ pub(crate) enum BusChoice {
         /// Where other programs reach it over DECNET's socket protocol.
         socket: PathBuf,
     },
+    /// A stream on NATS.
+    Nats(Box<JetStreamConfig>),
 }
 
 impl BusChoice {
@@ -31,20 +35,31 @@ impl BusChoice {
     pub(crate) fn read(
         env: Env<'_>,
         flag: Option<&str>,
+        nats: &NatsOptions,
         data_dir: &DataDir,
     ) -> Result<Self, SettingError> {
+        let parse = |name: &str, url: &str| {
+            let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+            match scheme {
+                "nats" | "tls" => {
+                    let config = nats.config(env, name, url)?;
+                    Ok(Self::Nats(Box::new(config)))
+                }
+                _ => parse(name, url, data_dir),
+            }
+        };
         if env.flag("DECNET_BUS_ENABLED")? == Some(false) {
             return Ok(Self::Disabled);
         }
         if let Some(url) = flag {
-            return parse("--bus", url, data_dir);
+            return parse("--bus", url);
         }
         if let Some(url) = env.secret("DECNET_BUS_URL")? {
-            return parse("DECNET_BUS_URL", &url, data_dir);
+            return parse("DECNET_BUS_URL", &url);
         }
         match env.path("DECNET_BUS_SOCKET") {
             Some(_) => Err(broker("DECNET_BUS_SOCKET", "unset it")),
-            None => parse("DECNET_BUS_URL", "embedded", data_dir),
+            None => parse("DECNET_BUS_URL", "embedded"),
         }
     }
 }
@@ -54,6 +69,9 @@ impl fmt::Display for BusChoice {
         match self {
             Self::Disabled => f.write_str("disabled (DECNET_BUS_ENABLED=false)"),
             Self::Embedded { socket } => write!(f, "embedded, socket {}", socket.display()),
+            Self::Nats(config) => {
+                write!(f, "{}, stream {}", config.shown_servers(), config.stream)
+            }
         }
     }
 }
@@ -65,17 +83,11 @@ fn parse(name: &str, url: &str, data_dir: &DataDir) -> Result<BusChoice, Setting
         "embedded" if rest.is_empty() => embedded(name, &data_dir.socket()),
         "embedded" if rest.starts_with('/') => embedded(name, Path::new(rest)),
         "unix" => Err(broker(name, "use `embedded`")),
-        "nats" | "tls" => Err(SettingError::NotInThisBuild {
-            name: name.into(),
-            what: format!("{scheme}:// (NATS JetStream)"),
-            is_not: "is not",
-            remedy: "use `embedded`",
-        }),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: format!("{scheme}{}", if rest.is_empty() { "" } else { "://…" }),
             expected: "a bus".into(),
-            remedy: "use `embedded`, or `embedded:///path/of/the.sock` for another socket".into(),
+            remedy: "use `embedded`, `embedded:///path/of/the.sock` for another socket, or `nats://host:4222`".into(),
         }),
     }
 }
@@ -108,15 +120,16 @@ fn broker(name: &str, remedy: &'static str) -> SettingError {
 mod tests {
     use super::*;
 
-    fn read(vars: [(&'static str, &str); 3], flag: Option<&str>) -> Result<BusChoice, String> {
-        BusChoice::read(Env(&vars), flag, &DataDir::at("/data".into()))
+    /// The bus as the banner names it.
+    fn read(vars: [(&'static str, &str); 3], flag: Option<&str>) -> Result<String, String> {
+        let (nats, data_dir) = (NatsOptions::default(), DataDir::at("/data".into()));
+        BusChoice::read(Env(&vars), flag, &nats, &data_dir)
+            .map(|bus| bus.to_string())
             .map_err(|error| error.to_string())
     }
 
-    fn embedded_at(socket: &str) -> Result<BusChoice, String> {
-        Ok(BusChoice::Embedded {
-            socket: socket.into(),
-        })
+    fn embedded_at(socket: &str) -> Result<String, String> {
+        Ok(format!("embedded, socket {socket}"))
     }
 
     const NONE: (&str, &str) = ("X", "");
@@ -143,18 +156,17 @@ mod tests {
             ("DECNET_BUS_URL", "nats://n"),
             NONE,
         ];
-        assert_eq!(read(vars, None), Ok(BusChoice::Disabled));
+        let disabled = read(vars, None).unwrap();
+        assert!(disabled.starts_with("disabled"), "{disabled}");
         let error = read([("DECNET_BUS_ENABLED", "maybe"), NONE, NONE], None).unwrap_err();
         assert!(error.contains("DECNET_BUS_ENABLED=\"maybe\""), "{error}");
     }
 
     #[test]
     fn other_buses_are_refused_in_one_sentence_without_their_password() {
-        let error = read([NONE; 3], Some("nats://user:hunter2@n:4222")).unwrap_err();
-        assert_eq!(
-            error,
-            "--bus: nats:// (NATS JetStream) is not in this build; use `embedded`"
-        );
+        let error = read([NONE; 3], Some("nats://user:hunter2@n/path")).unwrap_err();
+        assert!(error.starts_with("--bus names no NATS server"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
         let vars = [("DECNET_BUS_SOCKET", "/run/decnet/bus.sock"), NONE, NONE];
         let error = read(vars, None).unwrap_err();
         assert!(error.starts_with("DECNET_BUS_SOCKET: "), "{error}");
@@ -164,6 +176,12 @@ mod tests {
         assert!(error.contains("--bus=\"amqp://…\""), "{error}");
         let error = read([NONE; 3], Some("embedded://relative")).unwrap_err();
         assert!(error.contains("embedded:///path"), "{error}");
+    }
+
+    #[test]
+    fn nats_is_named_without_its_password() {
+        let bus = read([NONE; 3], Some("nats://user:hunter2@n,tls://m:1")).unwrap();
+        assert_eq!(bus, "nats://n:4222,tls://m:1, stream DECNET");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use webhook_delivery::{DeliveryConfig, EgressPolicy};
 use webhook_store::DatabaseConfig;
 use webhook_worker::WorkerConfig;
 
-use super::{BusChoice, DataDir, Env, Nothing, SettingError, parse_setting};
+use super::{BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, parse_setting};
 
 /// Where data lives and events come from.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -19,10 +19,12 @@ pub(crate) struct StorageOptions {
     /// Database [env: DECNET_DATABASE_URL; default: decnet.db in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
-    /// Bus: `embedded`, or `embedded:///path` to serve its socket elsewhere [env: DECNET_BUS_URL;
-    /// default: embedded]
+    /// Bus: `embedded`, `embedded:///path` to serve its socket elsewhere, or NATS servers parted by
+    /// commas, `nats://host:4222` or `tls://…` [env: DECNET_BUS_URL; default: embedded]
     #[arg(long, value_name = "URL")]
     pub(crate) bus: Option<String>,
+    #[command(flatten)]
+    pub(crate) nats: NatsOptions,
 }
 
 /// Where the API listens.
@@ -67,7 +69,7 @@ impl ServerSettings {
     ) -> Result<Self, SettingError> {
         let data_dir = DataDir::for_server(env, storage.data_dir.as_deref())?;
         let database = database(env, storage.database_url.as_deref(), &data_dir)?;
-        let bus = BusChoice::read(env, storage.bus.as_deref(), &data_dir)?;
+        let bus = BusChoice::read(env, storage.bus.as_deref(), &storage.nats, &data_dir)?;
         let (host, port) = listen_address(env, http)?;
         Ok(Self {
             data_dir,
@@ -94,7 +96,7 @@ impl ServerSettings {
         let loopback = IpNet::from(std::net::IpAddr::from([127, 0, 0, 1]));
         Ok(Self {
             database: database(nothing, None, &data_dir)?,
-            bus: BusChoice::read(nothing, None, &data_dir)?,
+            bus: BusChoice::read(nothing, None, &NatsOptions::default(), &data_dir)?,
             delivery: DeliveryConfig {
                 egress: EgressPolicy::default().allow_cidrs(vec![loopback]),
                 ..DeliveryConfig::default()
@@ -205,12 +207,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
         "set it to e.g. 5, or unset it",
         |text| text.parse::<u32>().ok().filter(|&count| count > 0),
     )?;
-    let longest_pause = env.parsed(
-        "DECNET_WEBHOOK_BUS_RECONNECT_SECS",
-        "a number of seconds, 1 or more",
-        "set it to e.g. 60, or unset it",
-        |text| text.parse::<u64>().ok().filter(|&seconds| seconds > 0),
-    )?;
+    let longest_pause = reconnect_pause(env)?;
     #[cfg(feature = "failpoints")]
     let default = crate::failpoints::haste(env)?;
     #[cfg(not(feature = "failpoints"))]
@@ -218,10 +215,23 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     Ok(WorkerConfig {
         name: worker_name(),
         takeover: options.takeover,
-        longest_pause: longest_pause.map_or(default.longest_pause, Duration::from_secs),
+        longest_pause: longest_pause.unwrap_or(default.longest_pause),
         circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
         ..default
     })
+}
+
+/// The longest pause between two attempts to reach the bus.
+pub(super) fn reconnect_pause(env: Env<'_>) -> Result<Option<Duration>, SettingError> {
+    env.parsed(
+        "DECNET_WEBHOOK_BUS_RECONNECT_SECS",
+        "a number of seconds, 1 or more",
+        "set it to e.g. 60, or unset it",
+        |text| {
+            let seconds = text.parse::<u64>().ok().filter(|&seconds| seconds > 0);
+            seconds.map(Duration::from_secs)
+        },
+    )
 }
 
 /// What an operator calls this process among several.

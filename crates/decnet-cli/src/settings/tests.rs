@@ -25,10 +25,8 @@ fn defaults_are_the_contracts() {
         format!("sqlite://{}/decnet.db", dir.path().display())
     );
     assert_eq!(
-        settings.bus,
-        BusChoice::Embedded {
-            socket: dir.path().join("bus.sock")
-        }
+        settings.bus.to_string(),
+        format!("embedded, socket {}/bus.sock", dir.path().display())
     );
     assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 8000));
     assert!(!settings.worker.takeover);

@@ -9,6 +9,7 @@ mod gate;
 mod init;
 mod listen;
 mod metrics;
+mod nats;
 mod publish;
 mod real_day;
 mod serve;

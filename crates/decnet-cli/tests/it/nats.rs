@@ -1,0 +1,37 @@
+//! The same binary on a NATS server.
+
+use serde_json::json;
+use webhook_testkit::NatsServer;
+
+use crate::support::{Listen, Starter, data_dir};
+
+#[tokio::test]
+async fn events_come_out_through_jetstream_and_again_after_its_restart() {
+    let users = "jetstream: enabled\nauthorization { users: [{user: ann, password: hunter2}] }";
+    let mut server = NatsServer::with(users).await;
+    let dir = data_dir();
+    let url = format!("nats://ann:hunter2@127.0.0.1:{}", server.port());
+    let mut decnet = Starter::new("serve", dir.path())
+        .var("DECNET_BUS_URL", &url)
+        .start()
+        .await;
+    let listen = Listen::start(dir.path(), &[]).await;
+    let api = decnet.api().await;
+    api.subscribe("siem", listen.url(), Listen::SECRET, &["attacker.>"])
+        .await;
+    for round in 0..2 {
+        let id = api
+            .publish("attacker.observed", json!({"round": round}))
+            .await;
+        let row = listen.wait_for(|row| row["event_id"] == id.as_str()).await;
+        assert_eq!(row["verified"], true, "{row}");
+        server.restart().await;
+        decnet.log().wait_for("NATS is back").await;
+    }
+    assert!(decnet.terminate().await.success());
+    let log = format!("{:#?}", decnet.log().all());
+    assert!(
+        log.contains(&server.url()) && !log.contains("hunter2"),
+        "{log}"
+    );
+}
