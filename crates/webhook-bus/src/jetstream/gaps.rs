@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Weak};
 
-use super::{core::Core, read::next_matching};
+use super::{core::Core, pull::Pull, read::next_matching};
 use crate::{BusError, Gap};
 
 /// A consumer at the last look.
@@ -14,11 +14,16 @@ struct Seen {
     told: u64,
 }
 
-/// What is gone: from the oldest message that was still to come at the last look, as far as it was
-/// not acknowledged since, up to where the stream begins now. Who was not behind then has lost
-/// nothing: what lies below the stream's beginning was not for it.
-fn lost(seen: Seen, floor: u64, first: u64) -> Option<(u64, u64)> {
-    let from = seen.oldest?.max(floor + 1).max(seen.told + 1);
+/// What is gone: from the oldest message that was still to come at the last look up to where the
+/// stream begins now. The server moves a consumer's floor past what expires, so only an
+/// acknowledgement of ours shows that the floor was reached by work; and a floor beyond the
+/// stream's beginning shows that the consumer keeps up. Who was not behind then has lost nothing.
+fn lost(seen: Seen, floor: u64, first: u64, acked: bool) -> Option<(u64, u64)> {
+    if floor >= first {
+        return None;
+    }
+    let oldest = seen.oldest?.max(seen.told + 1);
+    let from = if acked { oldest.max(floor + 1) } else { oldest };
     let to = first.checked_sub(1)?;
     (from <= to).then_some((from, to))
 }
@@ -44,7 +49,7 @@ pub(super) async fn watch(core: Weak<Core>) {
                 seen.remove(pull.name());
                 continue;
             }
-            let looked = look(&core, pull.name(), pull.start(), stream.first_seq, &seen).await;
+            let looked = look(&core, &pull, stream.first_seq, &seen).await;
             match looked {
                 Ok(Some(now)) => drop(seen.insert(pull.name().to_owned(), now)),
                 Ok(None) => drop(seen.remove(pull.name())),
@@ -58,19 +63,22 @@ pub(super) async fn watch(core: Weak<Core>) {
 
 async fn look(
     core: &Core,
-    name: &str,
-    start: u64,
+    pull: &Pull,
     first: u64,
     seen: &HashMap<String, Seen>,
 ) -> Result<Option<Seen>, BusError> {
+    let name = pull.name();
     let Some(info) = core.consumer(name).await? else {
         return Ok(None);
     };
-    let floor = info.floor.max(start.saturating_sub(1));
-    let mut told = 0;
+    let floor = info.floor.max(pull.start().saturating_sub(1));
+    let (mut told, mut still) = (0, None);
     if let Some(before) = seen.get(name) {
         told = before.told;
-        if let Some((from, to)) = lost(*before, floor, first) {
+        // Asked again, it might have gone between the two questions.
+        let acked = before.oldest.is_some_and(|seq| pull.has_acked(seq));
+        still = before.oldest.filter(|&oldest| !acked && oldest > floor);
+        if let Some((from, to)) = lost(*before, floor, first, acked) {
             told = to;
             core.report(Gap {
                 consumer: name.to_owned(),
@@ -80,10 +88,10 @@ async fn look(
             });
         }
     }
-    let oldest = if info.pending() == 0 {
-        None
-    } else {
-        next_matching(core, floor + 1, &info.filter).await?
+    let oldest = match still.filter(|&oldest| oldest > told) {
+        Some(oldest) => Some(oldest),
+        None if info.pending() == 0 => None,
+        None => next_matching(core, floor + 1, &info.filter).await?,
     };
     Ok(Some(Seen { oldest, told }))
 }
@@ -99,16 +107,20 @@ mod tests {
     #[test]
     fn only_what_was_still_to_come_is_lost() {
         // Nothing was.
-        assert_eq!(lost(seen(None, 0), 5, 100), None);
+        assert_eq!(lost(seen(None, 0), 5, 100, false), None);
         // It is still there.
-        assert_eq!(lost(seen(Some(10), 0), 9, 10), None);
-        assert_eq!(lost(seen(Some(10), 0), 9, 100), Some((10, 99)));
+        assert_eq!(lost(seen(Some(10), 0), 9, 10, false), None);
+        assert_eq!(lost(seen(Some(10), 0), 9, 100, false), Some((10, 99)));
+        // The server moved the floor.
+        assert_eq!(lost(seen(Some(10), 0), 99, 100, false), Some((10, 99)));
         // Some was acknowledged since.
-        assert_eq!(lost(seen(Some(10), 0), 50, 100), Some((51, 99)));
-        assert_eq!(lost(seen(Some(10), 0), 99, 100), None);
+        assert_eq!(lost(seen(Some(10), 0), 50, 100, true), Some((51, 99)));
+        assert_eq!(lost(seen(Some(10), 0), 99, 100, true), None);
+        // It keeps up.
+        assert_eq!(lost(seen(Some(10), 0), 200, 100, false), None);
         // Nothing is told twice.
-        assert_eq!(lost(seen(Some(10), 99), 9, 120), Some((100, 119)));
-        assert_eq!(lost(seen(Some(10), 119), 9, 120), None);
-        assert_eq!(lost(seen(Some(1), 0), 0, 0), None);
+        assert_eq!(lost(seen(Some(10), 99), 9, 120, false), Some((100, 119)));
+        assert_eq!(lost(seen(Some(10), 119), 9, 120, false), None);
+        assert_eq!(lost(seen(Some(1), 0), 0, 0, false), None);
     }
 }

@@ -99,6 +99,10 @@ impl Held {
         Some(delivery.reply)
     }
 
+    pub(super) fn has_acked(&self, seq: u64) -> bool {
+        self.acked.contains_key(&seq)
+    }
+
     /// What was acknowledged lately.
     pub(super) fn acknowledged(&self) -> Vec<Subject> {
         self.acked.values().cloned().collect()

@@ -1,11 +1,13 @@
 //! The connection: opened once, kept for ever, its coming and going told once each.
 
 use std::{
+    error::Error,
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, rustls};
 use tokio::sync::watch;
 
 use super::{
@@ -71,7 +73,12 @@ impl Link {
                 client
             }
             Err(error) => {
-                let (kind, source): (_, Cause) = (error.kind(), Arc::new(error));
+                let kind = if is_tls(&error) {
+                    ConnectErrorKind::Tls
+                } else {
+                    error.kind()
+                };
+                let source: Cause = Arc::new(error);
                 match kind {
                     ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                         return Err(BusError::NatsLogin {
@@ -180,6 +187,21 @@ impl Line {
             _ => {}
         }
     }
+}
+
+/// Whether TLS is what failed; a certificate that is not trusted comes as an I/O error.
+fn is_tls(error: &ConnectError) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|it| it.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 async fn options(config: &JetStreamConfig, line: &Arc<Line>) -> Result<ConnectOptions, BusError> {

@@ -199,6 +199,11 @@ impl Pull {
         }
     }
 
+    /// Whether it was acknowledged here lately.
+    pub(super) fn has_acked(&self, seq: u64) -> bool {
+        lock(&self.state).held.has_acked(seq)
+    }
+
     pub(super) fn set_window(&self, window: u32) {
         lock(&self.state).window = window;
         self.nudge.notify_one();

@@ -2,4 +2,5 @@
 
 mod basics;
 mod outages;
+mod setup;
 mod support;
