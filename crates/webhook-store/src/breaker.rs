@@ -33,7 +33,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         let now = UtcTime::now();
         let mut update = update(uuid, true);
@@ -45,7 +45,7 @@ impl Store {
             )
             .value(Subscription::LastError, text(reason, MAX_ERROR_CHARS));
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         crate::failpoints::crash_point!(TRIPPING);
         txn.bump_epoch(uuid).await?;
@@ -71,7 +71,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? || !tripped(&txn, uuid).await? {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         let clock = || backend::clock(txn.backend());
         let claim = state::Entity::update_many()
@@ -102,10 +102,10 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         let Some(found) = held(&txn, uuid, epoch).await? else {
-            return Ok(false);
+            return txn.unused(false).await;
         };
         let Some(at) = tripped_at(&txn, uuid).await? else {
-            return Ok(false);
+            return txn.unused(false).await;
         };
         if found.is_none() {
             txn.ensure_state(uuid).await?;
@@ -135,7 +135,7 @@ impl Store {
     pub async fn recover(&self, uuid: &str, epoch: i64) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         let now = Some(UtcTime::now());
         let mut update = update(uuid, false);
@@ -153,7 +153,7 @@ impl Store {
             .value(Subscription::ConsecutiveFailures, 0)
             .value(Subscription::LastError, Option::<String>::None);
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         txn.bump_epoch(uuid).await?;
         write(txn, reset(uuid)).await

@@ -1,4 +1,4 @@
-//! Subscriptions, their pairs and the delivery log in a database (SQLite).
+//! Subscriptions, their pairs and the delivery log in a database (SQLite or PostgreSQL).
 //!
 //! Works beside DECNET in DECNET's own database: `webhook_subscriptions` keeps DECNET's columns,
 //! everything else lives in tables of this crate, keyed by the subscription's uuid. It knows no

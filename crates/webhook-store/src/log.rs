@@ -106,16 +106,16 @@ impl Store {
             .one(txn.conn())
             .await?
         else {
-            return Ok(RetryOutcome::NotFound);
+            return txn.unused(RetryOutcome::NotFound).await;
         };
         if found.status == status_code(DeliveryStatus::Delivered) {
-            return Ok(RetryOutcome::AlreadyDelivered);
+            return txn.unused(RetryOutcome::AlreadyDelivered).await;
         }
         if !redelivery::is_sendable(found.body.is_some(), found.error.as_deref()) {
-            return Ok(RetryOutcome::Unavailable);
+            return txn.unused(RetryOutcome::Unavailable).await;
         }
         match subscriptions::find(txn.conn(), &found.subscription).await {
-            Ok(None) => return Ok(RetryOutcome::SubscriptionGone),
+            Ok(None) => return txn.unused(RetryOutcome::SubscriptionGone).await,
             Ok(Some(_)) | Err(StoreError::BadRow { .. }) => {}
             Err(error) => return Err(error),
         }

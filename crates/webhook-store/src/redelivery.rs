@@ -206,7 +206,7 @@ async fn lease_rows(
         .and_where_option(only_if)
         .to_owned();
     if txn.conn().query_one(&exists).await?.is_none() {
-        return Ok(Vec::new());
+        return txn.unused(Vec::new()).await;
     }
     let select = delivery::Entity::find()
         .filter(Column::Subscription.eq(subscription))
@@ -218,7 +218,7 @@ async fn lease_rows(
         .all(txn.conn())
         .await?;
     if rows.is_empty() {
-        return Ok(Vec::new());
+        return txn.unused(Vec::new()).await;
     }
     let until = backend::clock(txn.backend()).add(micros(lease));
     delivery::Entity::update_many()

@@ -49,7 +49,7 @@ impl Store {
             .await?
             .is_none()
         {
-            return Ok(None);
+            return txn.unused(None).await;
         }
         let replay = Replay::begin(new, matched, UtcTime::now());
         replay::Entity::insert(row::insert(&replay))
@@ -85,7 +85,7 @@ impl Store {
             .one(txn.conn())
             .await?;
         let Some(found) = found else {
-            return Ok(None);
+            return txn.unused(None).await;
         };
         replay::Entity::update_many()
             .col_expr(Column::LeaseOwner, Expr::val(owner))
@@ -113,11 +113,11 @@ impl Store {
         let last_chunk = (rows.len() as u64) < CHUNK;
         let txn = self.begin_write().await?;
         let Some(job) = held(&txn, &job, owner).await? else {
-            return Ok(ReplayStep::Lost);
+            return txn.unused(ReplayStep::Lost).await;
         };
         let room = room(&txn, &job.subscription).await?;
         if room == 0 {
-            return Ok(ReplayStep::Full);
+            return txn.unused(ReplayStep::Full).await;
         }
         let (mut next, mut taken, mut whole) = (job.clone(), Vec::new(), last_chunk);
         let filter = job.filter();
@@ -182,10 +182,10 @@ impl Store {
     ) -> Result<ReplayStep, StoreError> {
         let txn = self.begin_write().await?;
         let Some(mut next) = held(&txn, job, owner).await? else {
-            return Ok(ReplayStep::Lost);
+            return txn.unused(ReplayStep::Lost).await;
         };
         if room(&txn, &next.subscription).await? < records.len() as u64 {
-            return Ok(ReplayStep::Full);
+            return txn.unused(ReplayStep::Full).await;
         }
         let inserted = self.inserts().run(txn.conn(), records.iter()).await?;
         next.replayed += inserted as u64;
@@ -203,7 +203,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         let Some(mut next) = held(&txn, job, owner).await? else {
-            return Ok(false);
+            return txn.unused(false).await;
         };
         next.state = ReplayState::Failed;
         next.reason = Some(reason.to_owned());

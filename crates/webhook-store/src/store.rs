@@ -173,6 +173,13 @@ impl WriteTxn {
         Ok(self.txn.rollback().await?)
     }
 
+    /// Ends it without having written anything. Dropping it would, too, but some time later: a
+    /// lock that it took would make others skip the row until then.
+    pub(crate) async fn unused<T>(self, answer: T) -> Result<T, StoreError> {
+        self.rollback().await?;
+        Ok(answer)
+    }
+
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         Ok(self.txn.commit().await?)
     }

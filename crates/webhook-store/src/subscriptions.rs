@@ -95,16 +95,17 @@ impl Store {
         }
         let txn = self.begin_write().await?;
         let Some(old) = find_locked(&txn, uuid).await? else {
-            return Ok(None);
+            return txn.unused(None).await;
         };
         let mut new = patch::apply(&old, patch);
         let changes = row::changes(txn.backend(), &old, &new);
         if changes.is_empty() && new.settings == old.settings {
-            return Ok(Some(Patched {
+            let unchanged = Patched {
                 subscription: old,
                 changed: false,
                 ended: Vec::new(),
-            }));
+            };
+            return txn.unused(Some(unchanged)).await;
         }
         if new.name != old.name {
             check_name(&txn, &new).await?;
@@ -153,7 +154,7 @@ impl Store {
             .and_where(Expr::col(Column::Uuid).eq(uuid))
             .to_owned();
         if txn.conn().execute(&delete).await?.rows_affected() == 0 {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         settings::delete(&txn, uuid).await?;
         pairs::abandon(&txn, uuid, position).await?;

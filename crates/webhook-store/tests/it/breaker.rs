@@ -7,6 +7,13 @@ use webhook_store::{BreakerPhase, Store, SubscriptionView};
 
 use crate::support::*;
 
+on_each_engine!(
+    a_trip_is_probed_and_recovers,
+    an_operators_patch_wins,
+    what_decnet_writes_wins_too,
+    a_row_of_decnets_without_a_state_has_a_breaker,
+);
+
 const LEASE: Duration = Duration::from_secs(60);
 
 async fn view(store: &Store) -> SubscriptionView {
@@ -17,9 +24,7 @@ fn soon() -> Option<UtcTime> {
     Some(UtcTime::from_micros(4_000_000_000_000_000))
 }
 
-#[tokio::test]
-async fn a_trip_is_probed_and_recovers() {
-    let database = Database::new();
+async fn a_trip_is_probed_and_recovers(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let uuid = made.uuid.as_str();
@@ -91,9 +96,7 @@ async fn a_trip_is_probed_and_recovers() {
     assert!(!store.claim_probe(uuid, 3, "one", LEASE).await.unwrap());
 }
 
-#[tokio::test]
-async fn an_operators_patch_wins() {
-    let database = Database::new();
+async fn an_operators_patch_wins(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let uuid = made.uuid.as_str();
@@ -128,9 +131,7 @@ async fn an_operators_patch_wins() {
     assert_eq!(view(&store).await.subscription.last_error, None);
 }
 
-#[tokio::test]
-async fn what_decnet_writes_wins_too() {
-    let database = Database::new();
+async fn what_decnet_writes_wins_too(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let uuid = made.uuid.as_str();
@@ -141,19 +142,19 @@ async fn what_decnet_writes_wins_too() {
             .await;
     };
     // It leaves the epoch alone; the row itself tells.
-    set("enabled = 0").await;
+    set("enabled = FALSE").await;
     assert!(!store.trip(uuid, 1, "x", soon()).await.unwrap());
-    set("enabled = 1").await;
+    set("enabled = TRUE").await;
     assert!(store.trip(uuid, 1, "x", soon()).await.unwrap());
     set("auto_disabled_at = NULL").await;
     assert!(!store.recover(uuid, 2).await.unwrap(), "DECNET paused it");
     assert!(!store.probe_failed(uuid, 2, "x", soon()).await.unwrap());
-    set("enabled = 1").await;
+    set("enabled = TRUE").await;
     assert_eq!(view(&store).await.breaker, Default::default());
     assert!(!store.recover(uuid, 2).await.unwrap());
 
     // DECNET's own trip is probed at once, with nothing left of ours.
-    set("enabled = 0, auto_disabled_at = '2026-04-24 12:00:00'").await;
+    set("enabled = FALSE, auto_disabled_at = '2026-04-24 12:00:00'").await;
     let since = UtcTime::parse_sql("2026-04-24 12:00:00").unwrap();
     let breaker = view(&store).await.breaker;
     assert_eq!(breaker.phase, BreakerPhase::Tripped);
@@ -170,9 +171,7 @@ async fn what_decnet_writes_wins_too() {
     assert!(store.recover(uuid, 2).await.unwrap());
 }
 
-#[tokio::test]
-async fn a_row_of_decnets_without_a_state_has_a_breaker() {
-    let database = Database::new();
+async fn a_row_of_decnets_without_a_state_has_a_breaker(database: Database) {
     let decnet = database.decnet().await;
     decnet.create_tables().await;
     decnet

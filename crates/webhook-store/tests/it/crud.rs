@@ -5,9 +5,21 @@ use webhook_store::{NewSubscription, StoreError, SubscriptionPatch};
 
 use crate::support::*;
 
-#[tokio::test]
-async fn what_was_created_is_read_back() {
-    let database = Database::new();
+on_each_engine!(
+    what_was_created_is_read_back,
+    the_list_is_by_creation,
+    names_are_unique_and_case_sensitive,
+    a_subscription_needs_a_pattern,
+    a_patch_that_changes_nothing_writes_nothing,
+    every_field_can_be_changed,
+    enabling_a_tripped_row_gives_it_a_clean_slate,
+    pausing_a_tripped_row_makes_it_paused,
+    a_forgotten_trip_time_does_not_come_back,
+    deleting_deletes_once,
+    a_subscription_may_be_created_paused,
+);
+
+async fn what_was_created_is_read_back(database: Database) {
     let store = database.open().await;
     let before = UtcTime::now();
     let made = store
@@ -32,9 +44,7 @@ async fn what_was_created_is_read_back() {
     );
 }
 
-#[tokio::test]
-async fn the_list_is_by_creation() {
-    let database = Database::new();
+async fn the_list_is_by_creation(database: Database) {
     let store = database.open().await;
     for name in ["c", "a", "b"] {
         store
@@ -52,9 +62,7 @@ async fn the_list_is_by_creation() {
     assert_eq!(names, ["c", "a", "b"]);
 }
 
-#[tokio::test]
-async fn names_are_unique_and_case_sensitive() {
-    let database = Database::new();
+async fn names_are_unique_and_case_sensitive(database: Database) {
     let store = database.open().await;
     let siem = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let version = store.config_version().await.unwrap();
@@ -94,9 +102,7 @@ async fn names_are_unique_and_case_sensitive() {
     );
 }
 
-#[tokio::test]
-async fn a_subscription_needs_a_pattern() {
-    let database = Database::new();
+async fn a_subscription_needs_a_pattern(database: Database) {
     let store = database.open().await;
     let error = store.create(new("siem", &[]), &at(1)).await.unwrap_err();
     assert!(matches!(error, StoreError::NoPatterns));
@@ -108,9 +114,7 @@ async fn a_subscription_needs_a_pattern() {
     assert!(matches!(error, StoreError::NoPatterns));
 }
 
-#[tokio::test]
-async fn a_patch_that_changes_nothing_writes_nothing() {
-    let database = Database::new();
+async fn a_patch_that_changes_nothing_writes_nothing(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["a", "b"]), &at(1))
@@ -141,9 +145,7 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
     assert_eq!(store.snapshot().await.unwrap().subscriptions[0].epoch, 1);
 }
 
-#[tokio::test]
-async fn every_field_can_be_changed() {
-    let database = Database::new();
+async fn every_field_can_be_changed(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["a", "b"]), &at(1))
@@ -202,16 +204,14 @@ async fn every_field_can_be_changed() {
 /// Trips as the breaker of DECNET does.
 async fn trip(database: &Database, uuid: &str) {
     let sql = format!(
-        "UPDATE webhook_subscriptions SET enabled = 0, consecutive_failures = 5,
+        "UPDATE webhook_subscriptions SET enabled = FALSE, consecutive_failures = 5,
          auto_disabled_at = '2026-04-24 12:30:00.000000', last_error = 'http 503',
          last_failure_at = '2026-04-24 12:30:00.000000' WHERE uuid = '{uuid}'"
     );
     assert_eq!(database.decnet().await.run(&sql).await, 1);
 }
 
-#[tokio::test]
-async fn enabling_a_tripped_row_gives_it_a_clean_slate() {
-    let database = Database::new();
+async fn enabling_a_tripped_row_gives_it_a_clean_slate(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     trip(&database, &made.uuid).await;
@@ -242,9 +242,7 @@ async fn enabling_a_tripped_row_gives_it_a_clean_slate() {
     }
 }
 
-#[tokio::test]
-async fn pausing_a_tripped_row_makes_it_paused() {
-    let database = Database::new();
+async fn pausing_a_tripped_row_makes_it_paused(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     trip(&database, &made.uuid).await;
@@ -268,9 +266,7 @@ async fn pausing_a_tripped_row_makes_it_paused() {
     );
 }
 
-#[tokio::test]
-async fn a_forgotten_trip_time_does_not_come_back() {
-    let database = Database::new();
+async fn a_forgotten_trip_time_does_not_come_back(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let sql = "UPDATE webhook_subscriptions SET auto_disabled_at = '2026-04-24 12:30:00.000000'";
@@ -289,9 +285,7 @@ async fn a_forgotten_trip_time_does_not_come_back() {
     );
 }
 
-#[tokio::test]
-async fn deleting_deletes_once() {
-    let database = Database::new();
+async fn deleting_deletes_once(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let version = store.config_version().await.unwrap();
@@ -302,9 +296,7 @@ async fn deleting_deletes_once() {
     store.create(new("siem", &["a"]), &at(6)).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_subscription_may_be_created_paused() {
-    let database = Database::new();
+async fn a_subscription_may_be_created_paused(database: Database) {
     let store = database.open().await;
     let paused = NewSubscription {
         enabled: false,

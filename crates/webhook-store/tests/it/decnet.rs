@@ -5,9 +5,14 @@ use webhook_store::{Store, StoreError};
 
 use crate::support::*;
 
-#[tokio::test]
-async fn a_database_of_decnets_is_taken_over() {
-    let database = Database::new();
+on_each_engine!(
+    a_database_of_decnets_is_taken_over,
+    a_table_older_than_the_breaker_gets_its_column,
+    a_row_that_breaks_keeps_its_pairs,
+    what_decnet_changes_itself_is_noticed,
+);
+
+async fn a_database_of_decnets_is_taken_over(database: Database) {
     let decnet = database.decnet().await;
     decnet.create_tables().await;
     decnet
@@ -97,9 +102,7 @@ async fn the_file_is_the_same_for_both() {
     );
 }
 
-#[tokio::test]
-async fn a_table_older_than_the_breaker_gets_its_column() {
-    let database = Database::new();
+async fn a_table_older_than_the_breaker_gets_its_column(database: Database) {
     let decnet = database.decnet().await;
     decnet.create_tables().await;
     decnet
@@ -108,7 +111,7 @@ async fn a_table_older_than_the_breaker_gets_its_column() {
     decnet
         .run(
             "INSERT INTO webhook_subscriptions VALUES ('u', 'n', 'https://a.example', 'secret',
-        '[\"a\"]', 1, 0, NULL, NULL, NULL, '2026-04-24 12:00:00', '2026-04-24 12:00:00')",
+        '[\"a\"]', TRUE, 0, NULL, NULL, NULL, '2026-04-24 12:00:00', '2026-04-24 12:00:00')",
         )
         .await;
     let store = database.open().await;
@@ -257,9 +260,7 @@ async fn a_row_without_an_id_stops_no_other() {
     );
 }
 
-#[tokio::test]
-async fn a_row_that_breaks_keeps_its_pairs() {
-    let database = Database::new();
+async fn a_row_that_breaks_keeps_its_pairs(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a.>"]), &at(3)).await.unwrap();
     let decnet = database.decnet().await;
@@ -279,9 +280,7 @@ async fn a_row_that_breaks_keeps_its_pairs() {
     assert!(snapshot.out_of_step.is_empty());
 }
 
-#[tokio::test]
-async fn what_decnet_changes_itself_is_noticed() {
-    let database = Database::new();
+async fn what_decnet_changes_itself_is_noticed(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["a", "b"]), &at(1))
@@ -308,7 +307,7 @@ async fn what_decnet_changes_itself_is_noticed() {
     assert_eq!(snapshot.subscriptions[0].epoch, 2);
 
     decnet
-        .run("UPDATE webhook_subscriptions SET enabled = 0")
+        .run("UPDATE webhook_subscriptions SET enabled = FALSE")
         .await;
     assert_eq!(store.snapshot().await.unwrap().out_of_step, [uuid]);
     assert!(store.sync_pairs(uuid, &at(20)).await.unwrap());
@@ -317,7 +316,7 @@ async fn what_decnet_changes_itself_is_noticed() {
     assert_eq!(ended(&snapshot), ["a 1..9", "b 1..19", "c 10..19"]);
 
     decnet
-        .run("UPDATE webhook_subscriptions SET enabled = 1")
+        .run("UPDATE webhook_subscriptions SET enabled = TRUE")
         .await;
     assert!(store.sync_pairs(uuid, &at(30)).await.unwrap());
     decnet.run("DELETE FROM webhook_subscriptions").await;

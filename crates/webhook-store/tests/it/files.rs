@@ -6,6 +6,12 @@ use webhook_store::{DatabaseConfig, Store, StoreError};
 
 use crate::support::*;
 
+on_each_engine!(
+    the_deployment_keeps_its_name,
+    processes_that_start_together_take_turns,
+    a_newer_schema_is_refused_clearly,
+);
+
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
@@ -42,9 +48,7 @@ async fn readers_do_not_wait_for_writers() {
     assert_eq!(journal, "wal");
 }
 
-#[tokio::test]
-async fn the_deployment_keeps_its_name() {
-    let database = Database::new();
+async fn the_deployment_keeps_its_name(database: Database) {
     let store = database.open().await;
     let id = store.deployment_id().to_owned();
     assert_eq!(id.len(), 36);
@@ -53,9 +57,7 @@ async fn the_deployment_keeps_its_name() {
     assert_ne!(Database::new().open().await.deployment_id(), id);
 }
 
-#[tokio::test]
-async fn processes_that_start_together_take_turns() {
-    let database = Database::new();
+async fn processes_that_start_together_take_turns(database: Database) {
     let openings: Vec<_> = (0..8)
         .map(|_| {
             let config = database.config();
@@ -70,9 +72,7 @@ async fn processes_that_start_together_take_turns() {
     assert_eq!(ids.len(), 1);
 }
 
-#[tokio::test]
-async fn a_newer_schema_is_refused_clearly() {
-    let database = Database::new();
+async fn a_newer_schema_is_refused_clearly(database: Database) {
     database.open().await.close().await.unwrap();
     let decnet = database.decnet().await;
     decnet

@@ -14,6 +14,11 @@ use webhook_store::{Cursor, DeliveryFilter, DeliveryRecord, RetryOutcome, Store}
 
 use crate::support::*;
 
+on_each_engine!(
+    what_is_added_meanwhile_moves_no_page,
+    what_is_not_delivered_can_be_tried_once_more,
+);
+
 const TOPICS: [&str; 3] = ["decky.a.state", "decky.b.state", "attacker.x"];
 const STATUSES: [DeliveryStatus; 3] = [Retrying, Dead, Delivered];
 
@@ -105,9 +110,7 @@ fn pages_are_the_sorted_log() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn what_is_added_meanwhile_moves_no_page() {
-    let database = Database::new();
+async fn what_is_added_meanwhile_moves_no_page(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let batch: Vec<_> = (1..=6)
@@ -160,9 +163,7 @@ async fn no_page_sorts_the_table() {
     }
 }
 
-#[tokio::test]
-async fn what_is_not_delivered_can_be_tried_once_more() {
-    let database = Database::new();
+async fn what_is_not_delivered_can_be_tried_once_more(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let gone = store.create(new("gone", &["a"]), &at(1)).await.unwrap();

@@ -1,4 +1,4 @@
-//! The store against real database files.
+//! The store against real databases.
 
 mod accounts;
 mod breaker;

@@ -4,6 +4,14 @@ use webhook_store::{Position, Store};
 
 use crate::support::*;
 
+on_each_engine!(
+    pairs_follow_every_change,
+    deleting_ends_without_draining,
+    only_an_ended_pair_is_forgotten,
+    a_recreated_bus_gives_every_live_pair_a_successor,
+    a_failed_change_leaves_no_pair,
+);
+
 /// After each patch the live and the ended pairs.
 #[track_caller]
 fn check(snapshot: &webhook_store::Snapshot, uuid: &str, alive: &[&str], over: &[&str]) {
@@ -18,9 +26,7 @@ async fn forget_all(store: &Store) {
     }
 }
 
-#[tokio::test]
-async fn pairs_follow_every_change() {
-    let database = Database::new();
+async fn pairs_follow_every_change(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["attacker.>", "decky.*.state"]), &at(7))
@@ -94,7 +100,7 @@ async fn pairs_follow_every_change() {
     // Tripped: the pairs stay, also while the list changes, and when it is enabled again.
     let decnet = database.decnet().await;
     decnet
-        .run("UPDATE webhook_subscriptions SET enabled = 0, auto_disabled_at = updated_at")
+        .run("UPDATE webhook_subscriptions SET enabled = FALSE, auto_disabled_at = updated_at")
         .await;
     check(&store.snapshot().await.unwrap(), uuid, &["email.> 60"], &[]);
     let (_, snapshot) = patch(repatterned(&["email.>", "smtp.>"]), 70).await;
@@ -105,16 +111,14 @@ async fn pairs_follow_every_change() {
 
     // Tripped, then paused.
     decnet
-        .run("UPDATE webhook_subscriptions SET enabled = 0, auto_disabled_at = updated_at")
+        .run("UPDATE webhook_subscriptions SET enabled = FALSE, auto_disabled_at = updated_at")
         .await;
     let (over, snapshot) = patch(enabled(false), 90).await;
     assert_eq!(over.len(), 2);
     check(&snapshot, uuid, &[], &["email.> 60..89", "smtp.> 70..89"]);
 }
 
-#[tokio::test]
-async fn deleting_ends_without_draining() {
-    let database = Database::new();
+async fn deleting_ends_without_draining(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["a", "b"]), &at(1))
@@ -132,9 +136,7 @@ async fn deleting_ends_without_draining() {
     assert!(store.snapshot().await.unwrap().ended.is_empty());
 }
 
-#[tokio::test]
-async fn only_an_ended_pair_is_forgotten() {
-    let database = Database::new();
+async fn only_an_ended_pair_is_forgotten(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let pair = store.snapshot().await.unwrap().subscriptions[0].pairs[0].clone();
@@ -145,9 +147,7 @@ async fn only_an_ended_pair_is_forgotten() {
     assert_eq!(live(&snapshot, &made.uuid), ["a 1"]);
 }
 
-#[tokio::test]
-async fn a_recreated_bus_gives_every_live_pair_a_successor() {
-    let database = Database::new();
+async fn a_recreated_bus_gives_every_live_pair_a_successor(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["a", "b"]), &at(50))
@@ -197,9 +197,7 @@ async fn a_recreated_bus_gives_every_live_pair_a_successor() {
     assert!(ended(&snapshot).contains(&"b 1..2 drain".to_owned()));
 }
 
-#[tokio::test]
-async fn a_failed_change_leaves_no_pair() {
-    let database = Database::new();
+async fn a_failed_change_leaves_no_pair(database: Database) {
     let store = database.open().await;
     store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.create(new("siem", &["b"]), &at(1)).await.unwrap_err();

@@ -4,12 +4,16 @@ use webhook_model::DeliveryStatus::{Dead, Delivered};
 
 use crate::support::*;
 
+on_each_engine!(
+    writers_beside_each_other_never_find_the_database_busy,
+    no_failure_is_lost_between_processes,
+    a_call_that_is_given_up_leaves_nothing_locked,
+);
+
 const BATCHES: u64 = 40;
 const ROWS: u64 = 50;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_beside_each_other_never_find_the_database_busy() {
-    let database = Database::new();
+async fn writers_beside_each_other_never_find_the_database_busy(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.close().await.unwrap();
@@ -65,9 +69,7 @@ async fn writers_beside_each_other_never_find_the_database_busy() {
     assert_eq!(rows, i64::try_from(BATCHES / 2 * ROWS * 3).unwrap());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_failure_is_lost_between_processes() {
-    let database = Database::new();
+async fn no_failure_is_lost_between_processes(database: Database) {
     let (one, two) = (database.open().await, database.open().await);
     let made = one.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let writers = [(one.clone(), "p"), (two, "q")].map(|(store, pair)| {
@@ -116,9 +118,7 @@ async fn a_database_that_stays_locked_is_the_databases_fault() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_call_that_is_given_up_leaves_nothing_locked() {
-    let database = Database::new();
+async fn a_call_that_is_given_up_leaves_nothing_locked(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let records: Vec<_> = (0..500)

@@ -11,6 +11,16 @@ use webhook_store::{AttemptRecord, Claimed, DeliveryRecord, FailureCount, Store}
 
 use crate::support::*;
 
+on_each_engine!(
+    due_rows_are_claimed_once_and_oldest_first,
+    a_dead_workers_lease_runs_out,
+    an_outcome_ends_the_lease_and_moves_the_row,
+    redelivery_rounds_count_no_failure_but_every_success,
+    failed_attempts_are_kept_once_and_cut,
+    only_active_subscriptions_have_anything_due,
+    a_deleted_subscriptions_rows_become_dead_letters,
+);
+
 const LEASE: Duration = Duration::from_secs(60);
 
 fn seqs(claimed: &[Claimed]) -> Vec<u64> {
@@ -24,9 +34,7 @@ async fn due(store: &Store) -> Vec<(u64, i64)> {
         .collect()
 }
 
-#[tokio::test]
-async fn due_rows_are_claimed_once_and_oldest_first() {
-    let database = Database::new();
+async fn due_rows_are_claimed_once_and_oldest_first(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let later = UtcTime::now().micros() + 3_600_000_000;
@@ -67,9 +75,7 @@ async fn due_rows_are_claimed_once_and_oldest_first() {
     assert_eq!(due(&store).await, [(3, 100)]);
 }
 
-#[tokio::test]
-async fn a_dead_workers_lease_runs_out() {
-    let database = Database::new();
+async fn a_dead_workers_lease_runs_out(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.record(&[due_at(&made, 1, 100)]).await.unwrap();
@@ -84,9 +90,7 @@ async fn a_dead_workers_lease_runs_out() {
     assert!(due(&store).await.is_empty());
 }
 
-#[tokio::test]
-async fn an_outcome_ends_the_lease_and_moves_the_row() {
-    let database = Database::new();
+async fn an_outcome_ends_the_lease_and_moves_the_row(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.record(&[due_at(&made, 1, 100)]).await.unwrap();
@@ -117,9 +121,7 @@ async fn an_outcome_ends_the_lease_and_moves_the_row() {
     assert_eq!(store.next_due_at().await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn redelivery_rounds_count_no_failure_but_every_success() {
-    let database = Database::new();
+async fn redelivery_rounds_count_no_failure_but_every_success(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let failing = |count| {
@@ -161,9 +163,7 @@ async fn redelivery_rounds_count_no_failure_but_every_success() {
     assert_eq!(read.consecutive_failures, 0);
 }
 
-#[tokio::test]
-async fn failed_attempts_are_kept_once_and_cut() {
-    let database = Database::new();
+async fn failed_attempts_are_kept_once_and_cut(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let attempt = |at, answer: &[u8]| AttemptRecord {
@@ -207,9 +207,7 @@ async fn failed_attempts_are_kept_once_and_cut() {
     assert_eq!(store.delivery(99).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn only_active_subscriptions_have_anything_due() {
-    let database = Database::new();
+async fn only_active_subscriptions_have_anything_due(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.record(&[due_at(&made, 1, 100)]).await.unwrap();
@@ -250,9 +248,7 @@ async fn only_active_subscriptions_have_anything_due() {
     );
 }
 
-#[tokio::test]
-async fn a_deleted_subscriptions_rows_become_dead_letters() {
-    let database = Database::new();
+async fn a_deleted_subscriptions_rows_become_dead_letters(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     store.record(&[due_at(&made, 1, 100)]).await.unwrap();

@@ -10,6 +10,12 @@ use webhook_store::{DeliveryRecord, NewReplay, ReplayState, ReplayStep, Store};
 
 use crate::support::*;
 
+on_each_engine!(
+    dead_letters_are_queued_by_filter_and_bounded,
+    delivered_events_come_as_rows_of_their_own,
+    a_job_that_cannot_go_on_says_why,
+);
+
 const LEASE: Duration = Duration::from_secs(60);
 
 fn all(made: &Subscription) -> NewReplay {
@@ -27,9 +33,7 @@ async fn retrying(store: &Store) -> u64 {
     store.counts().await.unwrap().retrying
 }
 
-#[tokio::test]
-async fn dead_letters_are_queued_by_filter_and_bounded() {
-    let database = Database::new();
+async fn dead_letters_are_queued_by_filter_and_bounded(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let batch: Vec<_> = (1..=1_300)
@@ -93,9 +97,7 @@ async fn dead_letters_are_queued_by_filter_and_bounded() {
     assert_eq!(store.replay("nonsense").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn delivered_events_come_as_rows_of_their_own() {
-    let database = Database::new();
+async fn delivered_events_come_as_rows_of_their_own(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let batch: Vec<_> = (1..=5)
@@ -150,9 +152,7 @@ async fn delivered_events_come_as_rows_of_their_own() {
     assert_eq!((done.matched, done.replayed, done.unavailable), (5, 4, 1));
 }
 
-#[tokio::test]
-async fn a_job_that_cannot_go_on_says_why() {
-    let database = Database::new();
+async fn a_job_that_cannot_go_on_says_why(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let nobody = NewReplay {

@@ -5,6 +5,12 @@ use webhook_store::{StoreError, SubscriptionPatch};
 
 use crate::support::*;
 
+on_each_engine!(
+    every_setting_is_kept_and_can_be_reset,
+    an_ordered_subscription_has_one_pair,
+    settings_that_cannot_be_read_are_told_without_their_values,
+);
+
 fn every_setting() -> Settings {
     Settings::default()
         .with_max_in_flight(3)
@@ -24,9 +30,7 @@ fn patch(settings: Settings) -> SubscriptionPatch {
     }
 }
 
-#[tokio::test]
-async fn every_setting_is_kept_and_can_be_reset() {
-    let database = Database::new();
+async fn every_setting_is_kept_and_can_be_reset(database: Database) {
     let store = database.open().await;
     let new = webhook_store::NewSubscription {
         settings: every_setting(),
@@ -58,9 +62,7 @@ async fn every_setting_is_kept_and_can_be_reset() {
     assert_eq!(database.decnet().await.number(rows).await, 0);
 }
 
-#[tokio::test]
-async fn an_ordered_subscription_has_one_pair() {
-    let database = Database::new();
+async fn an_ordered_subscription_has_one_pair(database: Database) {
     let store = database.open().await;
     let made = store
         .create(new("siem", &["attacker.x", "attacker.y.*"]), &at(1))
@@ -86,9 +88,7 @@ async fn an_ordered_subscription_has_one_pair() {
     );
 }
 
-#[tokio::test]
-async fn settings_that_cannot_be_read_are_told_without_their_values() {
-    let database = Database::new();
+async fn settings_that_cannot_be_read_are_told_without_their_values(database: Database) {
     let store = database.open().await;
     let new = webhook_store::NewSubscription {
         settings: every_setting(),
@@ -102,8 +102,9 @@ async fn settings_that_cannot_be_read_are_told_without_their_values() {
         ("max_in_flight", "-1"),
         ("redelivery_schedule", "'[0]'"),
     ] {
+        let quoted = decnet.quoted(column);
         let before = decnet
-            .text(&format!("SELECT quote({column}) FROM webhook_settings"))
+            .text(&format!("SELECT {quoted} FROM webhook_settings"))
             .await
             .unwrap();
         decnet

@@ -1,10 +1,10 @@
-//! A database file of one test, our store on it, and DECNET beside us.
+//! A database of one test, our store on it, and DECNET beside us.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use sea_orm::sqlx::{
-    self, Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement,
+    TryGetable,
 };
 use tempfile::TempDir;
 use webhook_model::{
@@ -14,26 +14,68 @@ use webhook_model::{
 use webhook_store::{
     DatabaseConfig, DeliveryRecord, NewSubscription, Position, Snapshot, Store, SubscriptionPatch,
 };
+use webhook_testkit::Postgres;
 
 pub(crate) const SECRET: &str = "top-secret-of-the-test";
 
-pub(crate) struct Database {
-    folder: TempDir,
+/// What the tests run against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Sqlite,
+    Postgres,
 }
 
+/// A database of one test.
+pub(crate) struct Database {
+    _folder: TempDir,
+    url: String,
+}
+
+/// Runs each of these tests on every engine; one that is left out is dead code, which clippy tells.
+macro_rules! on_each_engine {
+    ($($test:ident),+ $(,)?) => {
+        on_each_engine!(@ sqlite Sqlite $($test)+);
+        on_each_engine!(@ postgres Postgres $($test)+);
+    };
+    (@ $name:ident $engine:ident $($test:ident)+) => {
+        mod $name {
+            use crate::support::{Database, Engine};
+
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(Database::of(Engine::$engine).await).await;
+                }
+            )+
+        }
+    };
+}
+pub(crate) use on_each_engine;
+
 impl Database {
+    /// A file of SQLite's.
     pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("decnet.db").display());
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            _folder: folder,
+            url,
         }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("decnet.db")
+    pub(crate) async fn of(engine: Engine) -> Self {
+        let sqlite = Self::new();
+        match engine {
+            Engine::Sqlite => sqlite,
+            Engine::Postgres => Self {
+                url: Postgres::shared().await.database().await,
+                ..sqlite
+            },
+        }
     }
 
     pub(crate) fn config(&self) -> DatabaseConfig {
-        DatabaseConfig::new(format!("sqlite://{}", self.path().display()))
+        DatabaseConfig::new(&self.url)
     }
 
     pub(crate) async fn open(&self) -> Store {
@@ -42,58 +84,91 @@ impl Database {
 
     /// A connection as DECNET has one, for its own SQL.
     pub(crate) async fn decnet(&self) -> Decnet {
-        let options = SqliteConnectOptions::new()
-            .filename(self.path())
-            .create_if_missing(true)
-            .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options)
-            .await
-            .unwrap();
-        Decnet { pool }
+        let create = if self.url.starts_with("sqlite") {
+            "?mode=rwc"
+        } else {
+            ""
+        };
+        let mut options = ConnectOptions::new(format!("{}{create}", self.url));
+        options.max_connections(1).sqlx_logging(false);
+        let db = sea_orm::Database::connect(options).await.unwrap();
+        Decnet { db }
     }
 }
 
 /// Raw SQL beside the store.
 pub(crate) struct Decnet {
-    pub(crate) pool: SqlitePool,
+    db: DatabaseConnection,
 }
 
 impl Decnet {
+    /// Runs statements written for SQLite, in the engine's own types.
+    pub(crate) async fn try_run(&self, sql: &str) -> Result<u64, DbErr> {
+        let sql = match self.db.get_database_backend() {
+            DbBackend::Sqlite => sql.to_owned(),
+            _ => sql.replace("DATETIME", "TIMESTAMP"),
+        };
+        Ok(self.db.execute_unprepared(&sql).await?.rows_affected())
+    }
+
     pub(crate) async fn run(&self, sql: &str) -> u64 {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-            .execute(&self.pool)
-            .await
-            .unwrap()
-            .rows_affected()
+        self.try_run(sql).await.unwrap()
     }
 
     pub(crate) async fn text(&self, sql: &str) -> Option<String> {
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
-            .get(0)
+        self.first(sql).await
     }
 
     /// One column of every row, as text.
     pub(crate) async fn column(&self, sql: &str, name: &str) -> Vec<String> {
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .fetch_all(&self.pool)
+        self.rows(sql)
             .await
-            .unwrap()
             .iter()
-            .map(|row| row.get(name))
+            .map(|row| row.try_get("", name).unwrap())
             .collect()
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        sqlx::query(sqlx::AssertSqlSafe(sql))
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
-            .get(0)
+        self.first(sql).await
+    }
+
+    async fn first<T: TryGetable>(&self, sql: &str) -> T {
+        self.rows(sql).await[0].try_get_by_index(0).unwrap()
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<QueryResult> {
+        let statement = Statement::from_string(self.db.get_database_backend(), sql);
+        self.db.query_all_raw(statement).await.unwrap()
+    }
+
+    /// A column of bytes as digits.
+    pub(crate) fn hex(&self, column: &str) -> String {
+        match self.db.get_database_backend() {
+            DbBackend::Postgres => format!("upper(encode({column}, 'hex'))"),
+            _ => format!("hex({column})"),
+        }
+    }
+
+    /// A column as a literal.
+    pub(crate) fn quoted(&self, column: &str) -> String {
+        match self.db.get_database_backend() {
+            DbBackend::Postgres => format!("quote_literal({column})"),
+            _ => format!("quote({column})"),
+        }
+    }
+
+    /// Has the database refuse every delivery with this number.
+    pub(crate) async fn refuse_seq(&self, seq: u64, why: &str) {
+        let sql = match self.db.get_database_backend() {
+            DbBackend::Sqlite => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON webhook_deliveries WHEN new.seq = {seq}
+                BEGIN SELECT RAISE(ABORT, '{why}'); END"
+            ),
+            _ => format!(
+                "ALTER TABLE webhook_deliveries ADD CONSTRAINT \"{why}\" CHECK (seq <> {seq})"
+            ),
+        };
+        self.run(&sql).await;
     }
 
     /// The tables as SQLModel emits them.
@@ -113,18 +188,15 @@ impl Decnet {
     }
 
     pub(crate) async fn insert(&self, uuid: &str, name: &str, url: &str, patterns: &str) {
-        let sql = "INSERT INTO webhook_subscriptions VALUES
-            (?, ?, ?, ?, ?, 1, 0, NULL, NULL, NULL, NULL,
-             '2026-04-24 12:00:00.000120', '2026-04-24 12:00:00.000120')";
-        sqlx::query(sql)
-            .bind(uuid)
-            .bind(name)
-            .bind(url)
-            .bind(SECRET)
-            .bind(patterns)
-            .execute(&self.pool)
-            .await
-            .unwrap();
+        let quoted =
+            [uuid, name, url, SECRET, patterns].map(|it| format!("'{}'", it.replace('\'', "''")));
+        let sql = format!(
+            "INSERT INTO webhook_subscriptions VALUES
+            ({}, TRUE, 0, NULL, NULL, NULL, NULL,
+             '2026-04-24 12:00:00.000120', '2026-04-24 12:00:00.000120')",
+            quoted.join(", ")
+        );
+        self.run(&sql).await;
     }
 }
 

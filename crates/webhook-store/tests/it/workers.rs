@@ -5,7 +5,14 @@ use std::time::Duration;
 use webhook_model::{DeliveryStatus::Retrying, UtcTime};
 use webhook_store::{Beat, DeliveryRecord};
 
-use crate::support::{Database, at, new, record};
+use crate::support::{Database, at, new, on_each_engine, record};
+
+on_each_engine!(
+    everybody_sees_the_same_roll,
+    a_dead_workers_leases_are_free_and_no_others,
+    a_receivers_pause_is_for_everybody_until_something_changes,
+    a_failure_in_place_counts_like_a_recorded_one,
+);
 
 /// Nobody of these tests is silent for that long.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -22,9 +29,7 @@ fn beat(instance: &str, settled: i64) -> Beat {
     }
 }
 
-#[tokio::test]
-async fn everybody_sees_the_same_roll() {
-    let database = Database::new();
+async fn everybody_sees_the_same_roll(database: Database) {
     let store = database.open().await;
     let alone = store.beat(&beat("two", 0), PATIENCE).await.unwrap();
     assert_eq!(alone.alive.len(), 1);
@@ -47,9 +52,7 @@ async fn everybody_sees_the_same_roll() {
     assert_eq!(store.workers().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_dead_workers_leases_are_free_and_no_others() {
-    let database = Database::new();
+async fn a_dead_workers_leases_are_free_and_no_others(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     for seq in 1..=2 {
@@ -73,9 +76,7 @@ async fn a_dead_workers_leases_are_free_and_no_others() {
     assert_eq!(all.len(), 2);
 }
 
-#[tokio::test]
-async fn a_receivers_pause_is_for_everybody_until_something_changes() {
-    let database = Database::new();
+async fn a_receivers_pause_is_for_everybody_until_something_changes(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let read = async || store.snapshot().await.unwrap().subscriptions[0].clone();
@@ -96,9 +97,7 @@ async fn a_receivers_pause_is_for_everybody_until_something_changes() {
     assert_eq!(read().await.pause_until, None);
 }
 
-#[tokio::test]
-async fn a_failure_in_place_counts_like_a_recorded_one() {
-    let database = Database::new();
+async fn a_failure_in_place_counts_like_a_recorded_one(database: Database) {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let epoch = store.snapshot().await.unwrap().subscriptions[0].epoch;
