@@ -1,6 +1,7 @@
 //! What an installation runs on.
 
 use tempfile::TempDir;
+use webhook_testkit::NatsServer;
 
 use crate::support::{Starter, data_dir};
 
@@ -9,12 +10,15 @@ use crate::support::{Starter, data_dir};
 pub(crate) enum Engines {
     /// The journal and SQLite.
     Embedded,
+    /// JetStream and SQLite.
+    JetStream,
 }
 
 impl Engines {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "journal + SQLite",
+            Self::JetStream => "JetStream + SQLite",
         }
     }
 }
@@ -24,6 +28,7 @@ pub(crate) struct Installation {
     dir: TempDir,
     /// Settings that say where the servers are.
     vars: Vec<(&'static str, String)>,
+    _nats: Option<NatsServer>,
 }
 
 impl Installation {
@@ -32,7 +37,16 @@ impl Installation {
             Engines::Embedded => Self {
                 dir: data_dir(),
                 vars: Vec::new(),
+                _nats: None,
             },
+            Engines::JetStream => {
+                let nats = NatsServer::start().await;
+                Self {
+                    dir: data_dir(),
+                    vars: vec![("DECNET_BUS_URL", nats.url())],
+                    _nats: Some(nats),
+                }
+            }
         }
     }
 

@@ -17,6 +17,11 @@ async fn nothing_is_lost_when_it_is_killed_at_random_moments() {
     at_random(Engines::Embedded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_it_is_killed_on_jetstream() {
+    at_random(Engines::JetStream).await;
+}
+
 async fn at_random(engines: Engines) {
     let kills = long_or_short(50, 3);
     let until = BEFORE + kills * EVENTS;

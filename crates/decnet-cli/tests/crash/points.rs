@@ -1,6 +1,6 @@
 //! A crash at every crash point in turn.
 
-use std::{collections::BTreeSet, os::unix::process::ExitStatusExt, sync::Arc};
+use std::{collections::BTreeSet, os::unix::process::ExitStatusExt};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use webhook_testkit::long_or_short;
@@ -15,7 +15,7 @@ use crate::{
 /// Events of a whole run.
 const EVENTS: usize = 80;
 /// Worlds at a time: they mostly wait.
-const AT_A_TIME: usize = 6;
+static ROOM: Semaphore = Semaphore::const_new(6);
 /// `SIGABRT`, by which a crash point ends the process.
 const ABORTED: i32 = 6;
 
@@ -39,7 +39,7 @@ const fn case(point: &'static str, meaning: &'static str, passes: usize) -> Case
 const CASES: &[Case] = &[
     case(
         webhook_bus::failpoints::COMMITTED,
-        "journal committed, publisher not answered",
+        "bus committed, publisher not answered",
         6,
     ),
     case(
@@ -146,18 +146,21 @@ async fn nothing_is_lost_at_any_crash_point() {
     everywhere(Engines::Embedded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_at_any_crash_point_on_jetstream() {
+    everywhere(Engines::JetStream).await;
+}
+
 async fn everywhere(engines: Engines) {
     let wanted = std::env::var("CRASH_POINT").ok();
-    let room = Arc::new(Semaphore::new(AT_A_TIME));
     let mut runs = JoinSet::new();
     let wanted = |case: &&Case| wanted.as_ref().is_none_or(|point| point == case.point);
     for (place, case) in CASES.iter().filter(wanted).enumerate() {
         // The same point again, earlier: less is half done then, and other things are.
         let rounds = long_or_short(4, 1);
         for passes in (0..rounds).map(|round| case.passes * (rounds - round) / rounds) {
-            let room = room.clone();
             runs.spawn(async move {
-                let _room = room.acquire_owned().await.expect("it is never closed");
+                let _room = ROOM.acquire().await.expect("it is never closed");
                 (place, crash(engines, *case, passes).await)
             });
         }
