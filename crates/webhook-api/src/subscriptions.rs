@@ -68,6 +68,7 @@ pub(crate) struct Pinged {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn create(call: Call) -> Answer {
+    let bus = call.api.deps.bus.clone();
     let (api, caller) = (call.api.clone(), call.caller()?);
     let body = call.body(MAX_BODY_BYTES).await?;
     let new = input::create(&body.bytes, api.deps.delivery.egress())?;
@@ -86,7 +87,7 @@ pub(crate) async fn create(call: Call) -> Answer {
         .await?;
     json(
         StatusCode::CREATED,
-        &CreatedSubscription::new(&created, &secret),
+        &CreatedSubscription::new(&created, &secret, &bus),
     )
 }
 
@@ -103,11 +104,14 @@ pub(crate) async fn create(call: Call) -> Answer {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn list(call: Call) -> Answer {
+    let bus = call.api.deps.bus.clone();
     let all = call
         .api
         .work(|api| async move { Ok(api.deps.store.list().await?) })
         .await?;
-    let all: Vec<_> = all.iter().map(SubscriptionBody::new).collect();
+    let all: Vec<_> = (all.iter())
+        .map(|it| SubscriptionBody::new(it, &bus))
+        .collect();
     json(StatusCode::OK, &all)
 }
 
@@ -124,8 +128,9 @@ pub(crate) async fn list(call: Call) -> Answer {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn show(call: Call) -> Answer {
+    let bus = call.api.deps.bus.clone();
     let subscription = load(&call).await?;
-    json(StatusCode::OK, &SubscriptionBody::new(&subscription))
+    json(StatusCode::OK, &SubscriptionBody::new(&subscription, &bus))
 }
 
 /// Change a subscription
@@ -153,6 +158,7 @@ pub(crate) async fn show(call: Call) -> Answer {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn change(call: Call) -> Answer {
+    let bus = call.api.deps.bus.clone();
     let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
     let body = call.body(MAX_BODY_BYTES).await?;
     let patch = input::patch(&body.bytes, api.deps.delivery.egress())?;
@@ -172,7 +178,7 @@ pub(crate) async fn change(call: Call) -> Answer {
         .await?;
     json(
         StatusCode::OK,
-        &PatchedSubscription::new(&subscription, dropped),
+        &PatchedSubscription::new(&subscription, dropped, &bus),
     )
 }
 

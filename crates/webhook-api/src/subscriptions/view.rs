@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
+use webhook_bus::Bus;
 use webhook_model::{Secret, Subscription, UtcTime};
 
 use super::input::REDACTED;
@@ -104,7 +105,7 @@ pub(crate) struct PatchedSubscription {
 }
 
 impl SubscriptionBody {
-    pub(super) fn new(subscription: &Subscription) -> Self {
+    pub(super) fn new(subscription: &Subscription, bus: &Bus) -> Self {
         let settings = &subscription.settings;
         Self {
             uuid: subscription.uuid.clone(),
@@ -123,7 +124,7 @@ impl SubscriptionBody {
             auto_disabled_at: subscription.state.auto_disabled_at(),
             created_at: subscription.created_at,
             updated_at: subscription.updated_at,
-            warnings: subscription.warnings(),
+            warnings: subscription.warnings(|it| bus.carries(it), &bus.carried()),
             state: subscription.state.as_str(),
             max_in_flight: settings.max_in_flight(),
             rate_per_second: settings.rate_per_second(),
@@ -139,18 +140,18 @@ impl SubscriptionBody {
 }
 
 impl CreatedSubscription {
-    pub(super) fn new(subscription: &Subscription, secret: &Secret) -> Self {
+    pub(super) fn new(subscription: &Subscription, secret: &Secret, bus: &Bus) -> Self {
         Self {
-            subscription: SubscriptionBody::new(subscription),
+            subscription: SubscriptionBody::new(subscription, bus),
             secret: secret.expose().to_owned(),
         }
     }
 }
 
 impl PatchedSubscription {
-    pub(super) fn new(subscription: &Subscription, dropped_events: Option<u64>) -> Self {
+    pub(super) fn new(subscription: &Subscription, dropped_events: Option<u64>, bus: &Bus) -> Self {
         Self {
-            subscription: SubscriptionBody::new(subscription),
+            subscription: SubscriptionBody::new(subscription, bus),
             dropped_events,
         }
     }
