@@ -46,21 +46,14 @@ impl Store {
     /// it ended. Sequence numbers start anew with an incarnation, so the pair has to, too.
     pub async fn rebase_pairs(&self, incarnation: &str) -> Result<Vec<Pair>, StoreError> {
         let txn = self.begin_write().await?;
-        let stale = pair::Entity::find()
-            .filter(Column::EndSeq.is_null())
-            .filter(Column::Incarnation.ne(incarnation))
-            .all(txn.conn())
-            .await?;
-        let stale = stale
-            .into_iter()
-            .map(decode)
-            .collect::<Result<Vec<_>, _>>()?;
-        let plan = plan::rebase(stale, incarnation);
-        if !plan.is_empty() {
-            write(&txn, &plan).await?;
-            txn.bump_config_version().await?;
-            txn.commit().await?;
+        if stale(txn.conn(), incarnation).await?.is_empty() {
+            return Ok(Vec::new());
         }
+        // Keeps other workers out, which notice the same thing in the same moment.
+        txn.bump_config_version().await?;
+        let plan = plan::rebase(stale(txn.conn(), incarnation).await?, incarnation);
+        write(&txn, &plan).await?;
+        txn.commit().await?;
         Ok(plan.ended)
     }
 
@@ -101,6 +94,16 @@ pub(crate) async fn abandon(
     Ok(plan)
 }
 
+/// The live pairs that count on another bus.
+async fn stale(conn: &impl ConnectionTrait, incarnation: &str) -> Result<Vec<Pair>, StoreError> {
+    let found = pair::Entity::find()
+        .filter(Column::EndSeq.is_null())
+        .filter(Column::Incarnation.ne(incarnation))
+        .all(conn)
+        .await?;
+    found.into_iter().map(decode).collect()
+}
+
 async fn of(conn: &impl ConnectionTrait, uuid: &str) -> Result<Vec<Pair>, StoreError> {
     pair::Entity::find()
         .filter(Column::Uuid.eq(uuid))
@@ -115,7 +118,10 @@ async fn of(conn: &impl ConnectionTrait, uuid: &str) -> Result<Vec<Pair>, StoreE
 
 async fn write(txn: &WriteTxn, plan: &Plan) -> Result<(), StoreError> {
     for pair in &plan.ended {
-        pair::Entity::update(row::ended(pair)?)
+        // A worker may have forgotten it in the same moment.
+        pair::Entity::update_many()
+            .set(row::ended(pair)?)
+            .filter(Column::PairId.eq(&pair.id))
             .exec(txn.conn())
             .await?;
     }

@@ -96,8 +96,17 @@ impl PairTask {
         };
         let deliveries = TaskTracker::new();
         let mut pauses = Pauses::new(LONGEST_PAUSE);
+        let mut window = in_all(&self.runtime.current().settings);
         let drained = loop {
-            match self.step(&mut consumer, &deliveries).await {
+            let wanted = in_all(&self.runtime.current().settings);
+            let stepped = async {
+                if wanted != window {
+                    consumer.set_window(wanted).await?;
+                    window = wanted;
+                }
+                self.step(&mut consumer, &deliveries).await
+            };
+            match stepped.await {
                 Ok(Step::Taken) => pauses.reset(),
                 Ok(Step::Drained) => break true,
                 Ok(Step::Stopped) => break false,

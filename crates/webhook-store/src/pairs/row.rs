@@ -45,7 +45,6 @@ pub(super) fn started(pair: &Pair) -> Result<ActiveModel, StoreError> {
 
 pub(super) fn ended(pair: &Pair) -> Result<ActiveModel, StoreError> {
     Ok(ActiveModel {
-        pair_id: Set(pair.id.clone()),
         end_seq: Set(pair.end_seq.map(|seq| signed(pair, seq)).transpose()?),
         drain: Set(pair.drain),
         ..ActiveModel::default()

@@ -6,6 +6,7 @@ mod drain;
 mod editing;
 mod isolation;
 mod locked;
+mod many;
 mod ordered;
 mod outage;
 mod poison;

@@ -1,5 +1,5 @@
-//! One installation in a temporary directory: a store, a journal, a worker that can be started
-//! and drained.
+//! One installation: a store, a bus, workers that can be started and drained. With a journal and
+//! SQLite in a temporary directory, or on a nats-server and a PostgreSQL of its own.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,13 +9,13 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Bus, Journal, JournalConfig, Publication, Role};
+use webhook_bus::{Bus, JetStream, JetStreamConfig, Journal, JournalConfig, Publication, Role};
 use webhook_delivery::{DeliveryClient, DeliveryConfig, EgressPolicy};
 use webhook_model::{
     EndpointUrl, Event, Secret, Settings, Subscription, SubscriptionName, TopicPattern,
 };
 use webhook_store::{DatabaseConfig, NewSubscription, Patched, Position, Store, SubscriptionPatch};
-use webhook_testkit::event;
+use webhook_testkit::{NatsServer, Postgres, event};
 use webhook_worker::{DrainReport, WorkerConfig, WorkerDeps, WorkerError, WorkerStatus, run};
 
 /// Longest wait for anything a test expects: far beyond what it takes, short of a hung run.
@@ -36,13 +36,49 @@ pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) bus: Bus,
     pub(crate) dir: TempDir,
-    worker: Option<Worker>,
+    pub(crate) servers: Option<Servers>,
+    workers: Vec<Worker>,
+}
+
+/// What several workers share.
+pub(crate) struct Servers {
+    pub(crate) nats: NatsServer,
+    pub(crate) postgres: Postgres,
+    database: String,
+}
+
+impl Servers {
+    async fn start() -> Self {
+        let (nats, postgres) = tokio::join!(NatsServer::start(), Postgres::start());
+        let database = postgres.database().await;
+        Self {
+            nats,
+            postgres,
+            database,
+        }
+    }
+
+    async fn open(&self) -> (Store, Bus) {
+        let store = Store::open(&DatabaseConfig::new(&self.database)).await;
+        let config = JetStreamConfig::parse(&self.nats.url()).unwrap();
+        let bus = JetStream::open(config).await;
+        (store.unwrap(), Bus::from(bus.unwrap()))
+    }
 }
 
 struct Worker {
     task: JoinHandle<Result<DrainReport, WorkerError>>,
     shutdown: CancellationToken,
     status: WorkerStatus,
+}
+
+impl Worker {
+    async fn end(self) -> Result<DrainReport, WorkerError> {
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("the worker ends")
+            .expect("the worker does not panic")
+    }
 }
 
 impl Rig {
@@ -62,8 +98,51 @@ impl Rig {
             store: open_store(dir.path().join("decnet.db")).await,
             bus: open_bus(dir.path().join("journal.db")).await,
             dir,
-            worker: None,
+            servers: None,
+            workers: Vec::new(),
         }
+    }
+
+    /// A rig on NATS JetStream and PostgreSQL. A server takes a core: it is alone, too.
+    pub(crate) async fn on_servers() -> Self {
+        let share = Share::All(MACHINE.write().await);
+        let servers = Servers::start().await;
+        let (store, bus) = servers.open().await;
+        Self {
+            _share: share,
+            store,
+            bus,
+            dir: webhook_testkit::temp_dir(),
+            servers: Some(servers),
+            workers: Vec::new(),
+        }
+    }
+
+    /// Starts one more worker with connections of its own.
+    pub(crate) async fn add_worker(&mut self, config: WorkerConfig) {
+        let servers = self.servers.as_ref().expect("a rig on servers");
+        let (store, bus) = servers.open().await;
+        self.spawn(store, bus, config);
+    }
+
+    /// Waits until that many workers know of each other.
+    pub(crate) async fn workers_alive(&self, count: usize) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        let alive = async {
+            while self.store.workers().await.unwrap().len() != count {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, alive)
+            .await
+            .expect("the workers are on the roll");
+    }
+
+    /// Ends the youngest worker; the others go on.
+    pub(crate) async fn drain_one(&mut self) -> DrainReport {
+        let worker = self.workers.pop().expect("a worker runs");
+        worker.shutdown.cancel();
+        worker.end().await.expect("a worker that drains")
     }
 
     /// A rig whose worker runs.
@@ -78,15 +157,19 @@ impl Rig {
     }
 
     pub(crate) fn start_with(&mut self, config: WorkerConfig) {
+        self.spawn(self.store.clone(), self.bus.clone(), config);
+    }
+
+    fn spawn(&mut self, store: Store, bus: Bus, config: WorkerConfig) {
         let deps = WorkerDeps {
-            store: self.store.clone(),
-            bus: self.bus.clone(),
+            store,
+            bus,
             delivery: loopback_client(),
             gaps: None,
         };
         let (shutdown, status) = (CancellationToken::new(), WorkerStatus::default());
         let task = tokio::spawn(run(deps, config, status.clone(), shutdown.clone()));
-        self.worker = Some(Worker {
+        self.workers.push(Worker {
             task,
             shutdown,
             status,
@@ -94,25 +177,24 @@ impl Rig {
     }
 
     pub(crate) fn status(&self) -> WorkerStatus {
-        self.worker.as_ref().expect("a worker runs").status.clone()
+        self.workers.first().expect("a worker runs").status.clone()
     }
 
-    /// Orders the worker to stop.
+    /// Orders the workers to stop.
     pub(crate) fn shut_down(&self) {
-        self.worker
-            .as_ref()
-            .expect("a worker runs")
-            .shutdown
-            .cancel();
+        assert!(!self.workers.is_empty(), "a worker runs");
+        for worker in &self.workers {
+            worker.shutdown.cancel();
+        }
     }
 
-    /// Waits for the worker's end.
+    /// Waits for the workers' end, and says how the last of them ended.
     pub(crate) async fn ended(&mut self) -> Result<DrainReport, WorkerError> {
-        let worker = self.worker.take().expect("a worker runs");
-        tokio::time::timeout(PATIENCE, worker.task)
-            .await
-            .expect("the worker ends")
-            .expect("the worker does not panic")
+        let mut last = None;
+        for worker in self.workers.drain(..) {
+            last = Some(worker.end().await);
+        }
+        last.expect("a worker runs")
     }
 
     pub(crate) async fn drain(&mut self) -> DrainReport {
