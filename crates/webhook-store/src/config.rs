@@ -3,7 +3,8 @@ use std::{fmt, time::Duration};
 /// Where the database is and how it is waited for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseConfig {
-    /// `sqlite:///path/to/decnet.db`. From `DECNET_DATABASE_URL`.
+    /// `sqlite:///path/to/decnet.db`, `postgres://user:password@host/database` or the same with
+    /// `mysql`. From `DECNET_DATABASE_URL`.
     pub url: String,
     /// Most connections of this process, at least 2: one writes. Default 8.
     pub max_connections: u32,

@@ -9,7 +9,7 @@ use crate::backend;
 pub enum StoreError {
     /// No URL of a database that this build speaks.
     #[error(
-        "database URL {url:?} is not understood: {reason}; use e.g. sqlite:///var/lib/decnet/decnet.db"
+        "database URL {url:?} is not understood: {reason}; use e.g. sqlite:///var/lib/decnet/decnet.db or postgres://user:password@host/database"
     )]
     Url {
         /// The URL without its password.

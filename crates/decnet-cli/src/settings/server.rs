@@ -16,7 +16,8 @@ pub(crate) struct StorageOptions {
     /// it can be written, else the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Database [env: DECNET_DATABASE_URL; default: decnet.db in the data directory]
+    /// Database: `sqlite:///path` or `postgres://user:password@host/database`
+    /// [env: DECNET_DATABASE_URL; default: decnet.db in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
     /// Bus: `embedded`, `embedded:///path` to serve its socket elsewhere, or NATS servers parted by
@@ -159,20 +160,14 @@ fn database(
         .split_once("://")
         .map(|(scheme, rest)| (scheme, !rest.is_empty()))
     {
-        Some(("sqlite", true)) => Ok(config),
-        Some((scheme @ ("postgres" | "postgresql" | "mysql"), _)) => {
-            Err(SettingError::NotInThisBuild {
-                name: name.into(),
-                what: format!("{scheme}://"),
-                is_not: "is not",
-                remedy: "use `sqlite:///path/to/decnet.db`, or leave it out",
-            })
-        }
+        Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb", true)) => Ok(config),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: config.shown_url(),
             expected: "a database URL".into(),
-            remedy: "use `sqlite:///path/to/decnet.db`, or leave it out".into(),
+            remedy: "use `sqlite:///path/to/decnet.db` or \
+                     `postgres://user:password@host/database`, or leave it out"
+                .into(),
         }),
     }
 }

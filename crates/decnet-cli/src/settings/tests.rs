@@ -76,12 +76,15 @@ fn every_wrong_value_is_named_with_a_remedy() {
 }
 
 #[test]
-fn databases_of_other_builds_are_refused_without_their_password() {
+fn other_databases_are_refused_and_none_is_shown_with_its_password() {
     let dir = tempfile::tempdir().unwrap();
     let vars = [("DECNET_DATABASE_URL", "postgres://decnet:hunter2@db/decnet")];
+    let config = read(&vars, dir.path()).unwrap().database;
+    assert_eq!(config.shown_url(), "postgres://decnet:…@db/decnet");
+    let vars = [("DECNET_DATABASE_URL", "oracle://decnet:hunter2@db/decnet")];
     let error = read(&vars, dir.path()).unwrap_err();
     assert!(
-        error.contains("postgres:// is not in this build"),
+        error.contains("postgres://user:password@host/database"),
         "{error}"
     );
     assert!(!error.contains("hunter2"), "{error}");
