@@ -4,7 +4,9 @@ mod obtain;
 mod wire;
 
 use std::{
-    fs,
+    env,
+    fs::{self, File},
+    io,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -27,6 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 /// A port that was free may be taken when the server binds it: so many other ones are tried.
 const PORTS: usize = 5;
+/// How the directories of its data begin.
+const PREFIX: &str = "decnet-pg-";
+/// The file in them that their process keeps locked.
+const OWNER: &str = "owner";
 /// Who may run it when this process is root, which PostgreSQL refuses to be.
 const USERS: [&str; 3] = ["postgres", "nobody", "daemon"];
 
@@ -38,6 +44,8 @@ static SHARED: OnceCell<Postgres> = OnceCell::const_new();
 pub struct Postgres {
     programs: PathBuf,
     dir: TempDir,
+    /// Locked while this process lives.
+    _owner: File,
     user: Option<User>,
     port: u16,
     child: Option<Child>,
@@ -135,10 +143,12 @@ impl Postgres {
     }
 
     fn make() -> Self {
+        sweep(&env::temp_dir());
         let dir = tempfile::Builder::new()
-            .prefix("decnet-pg-")
+            .prefix(PREFIX)
             .tempdir()
             .expect("a temporary directory");
+        let owner = own(dir.path()).expect("a temporary file");
         let user = Uid::effective().is_root().then(unprivileged);
         if let Some(user) = &user {
             let own = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
@@ -148,6 +158,7 @@ impl Postgres {
         let server = Self {
             programs,
             dir,
+            _owner: owner,
             user,
             port: 0,
             child: None,
@@ -237,6 +248,30 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Marks a directory as that of a living process. The mark is locked before it has its name, so
+/// that nobody finds it without.
+fn own(dir: &Path) -> io::Result<File> {
+    let owner = File::create(dir.join("owner.new"))?;
+    owner.lock()?;
+    fs::rename(dir.join("owner.new"), dir.join(OWNER))?;
+    Ok(owner)
+}
+
+/// Removes what processes left behind that are gone. The shared server is never dropped: no static
+/// is.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let owner = File::open(entry.path().join(OWNER));
+        if owner.is_ok_and(|owner| owner.try_lock().is_ok()) {
+            // Another process may be at it, too.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

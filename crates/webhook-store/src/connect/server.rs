@@ -73,6 +73,8 @@ fn bounded<DB: sqlx::Database>(
     options
         .max_connections(config.max_connections)
         .acquire_timeout(config.acquire_timeout)
+        // Waiting for a server that is away is said once, by the caller.
+        .acquire_slow_threshold(config.acquire_timeout)
         .idle_timeout(IDLE)
         .max_lifetime(LIFETIME)
         .test_before_acquire(true)
