@@ -3,6 +3,7 @@
 mod job;
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal, Write},
     process::ExitCode,
 };
@@ -133,8 +134,10 @@ pub(crate) async fn begin(
         let uuids = choice.subscription.iter().map(|one| names.uuid(one));
         uuids.collect::<Result<_, _>>()?
     };
-    wanted.dedup();
-    // One moment for all, so that what is counted is what is replayed.
+    // One that is named twice, by name and by uuid say, is replayed once.
+    let mut seen = HashSet::new();
+    wanted.retain(|uuid| seen.insert(uuid.clone()));
+    // `--since 2h` was read once: what is counted is what is replayed.
     let mut fields: Vec<_> = choice.content.fields().collect();
     fields.push(("status", status.to_owned()));
 
@@ -165,9 +168,6 @@ pub(crate) async fn begin(
     let begun = job::create(client, &wanted, &fields, false).await?;
     for job in begun.iter().filter(|job| job.matched() > 0) {
         held_back(&names, job.subscription());
-        if manner.wait {
-            continue;
-        }
         anstream::eprintln!(
             "{DIM}`decnet replay show {}` tells how far it is{DIM:#}",
             job.id()

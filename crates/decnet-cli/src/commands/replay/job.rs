@@ -96,7 +96,8 @@ pub(super) async fn create(
 pub(super) async fn wait(client: &Client, mut jobs: Vec<Job>) -> anyhow::Result<Vec<Job>> {
     let bar = ProgressBar::new(jobs.iter().map(Job::matched).sum());
     bar.set_draw_target(ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} queued  {elapsed}") {
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} queued  {elapsed}  {msg}")
+    {
         bar.set_style(style.progress_chars("━╸ "));
     }
     let mut answered = Instant::now();
@@ -106,6 +107,7 @@ pub(super) async fn wait(client: &Client, mut jobs: Vec<Job>) -> anyhow::Result<
             match client.ask(Method::GET, &path(job.id())?, None).await {
                 Ok(answer) => {
                     answered = Instant::now();
+                    bar.set_message("");
                     *job = Job::read(answer?)?;
                 }
                 Err(away) if answered.elapsed() < AWAY_FOR => {
