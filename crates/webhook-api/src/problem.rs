@@ -269,7 +269,12 @@ impl Problem {
     /// What a failed publish of events is; a bus that only has no room is no reason to give up.
     pub(crate) fn not_published(error: &BusError) -> Self {
         match error {
-            BusError::TooLarge(_) => Self::TooLarge(error.to_string().into()),
+            BusError::TooLarge(_) | BusError::OverServerLimit { .. } => {
+                Self::TooLarge(error.to_string().into())
+            }
+            BusError::Uncovered { .. } => {
+                Self::Invalid(vec![FieldError::new("topic", error.to_string())])
+            }
             other => Self::EventsRefused(chain(other)),
         }
     }

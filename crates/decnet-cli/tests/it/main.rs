@@ -13,6 +13,7 @@ mod nats;
 mod publish;
 mod real_day;
 mod serve;
+mod servers;
 mod settings;
 mod subscription_settings;
 mod subscriptions;

@@ -18,7 +18,7 @@ const LINES: usize = 1_164;
 const KILLS: usize = 3;
 
 /// The recorded day where it lies beside the project, else one made up in its shape.
-fn day(dir: &Path) -> PathBuf {
+pub(crate) fn day(dir: &Path) -> PathBuf {
     let recorded =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cowrie-2018-05-09.jsonl");
     if recorded.exists() {
@@ -47,14 +47,14 @@ fn day(dir: &Path) -> PathBuf {
     made_up
 }
 
-struct Publisher {
+pub(crate) struct Publisher {
     child: Child,
     ids: Lines,
     log: Lines,
 }
 
 impl Publisher {
-    fn start(dir: &Path, url: &str, day: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, url: &str, day: &Path, args: &[&str]) -> Self {
         let day = day.to_str().expect("a path of text");
         let all = [
             "publish",
@@ -76,7 +76,7 @@ impl Publisher {
     }
 
     /// Waits for its end; returns the ids that the server has taken.
-    async fn finish(mut self) -> BTreeSet<String> {
+    pub(crate) async fn finish(mut self) -> BTreeSet<String> {
         let status = self.child.wait().await.expect("its status can be had");
         assert!(status.success(), "{status}: {:#?}", self.log.all());
         let ids: BTreeSet<String> = self.ids.all().into_iter().collect();
