@@ -1,7 +1,7 @@
 //! What an installation runs on.
 
 use tempfile::TempDir;
-use webhook_testkit::NatsServer;
+use webhook_testkit::{NatsServer, Postgres};
 
 use crate::support::{Starter, data_dir};
 
@@ -10,7 +10,7 @@ use crate::support::{Starter, data_dir};
 pub(crate) enum Engines {
     /// The journal and SQLite.
     Embedded,
-    /// JetStream and SQLite.
+    /// JetStream and PostgreSQL.
     JetStream,
 }
 
@@ -18,7 +18,7 @@ impl Engines {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "journal + SQLite",
-            Self::JetStream => "JetStream + SQLite",
+            Self::JetStream => "JetStream + PostgreSQL",
         }
     }
 }
@@ -40,10 +40,14 @@ impl Installation {
                 _nats: None,
             },
             Engines::JetStream => {
+                let database = Postgres::shared().await.database().await;
                 let nats = NatsServer::start().await;
                 Self {
                     dir: data_dir(),
-                    vars: vec![("DECNET_BUS_URL", nats.url())],
+                    vars: vec![
+                        ("DECNET_BUS_URL", nats.url()),
+                        ("DECNET_DATABASE_URL", database),
+                    ],
                     _nats: Some(nats),
                 }
             }
