@@ -125,7 +125,12 @@ impl Installation {
 }
 
 fn starter(command: &str, dir: &Path, nats: &Nats, database: &str) -> Starter {
+    let replicas = match nats {
+        Nats::One(_) => "1",
+        Nats::Three(_) => "3",
+    };
     Starter::new(command, dir)
+        .var("DECNET_NATS_REPLICAS", replicas)
         .var("DECNET_BUS_URL", &nats.url())
         .var("DECNET_DATABASE_URL", database)
 }
