@@ -160,7 +160,13 @@ fn database(
         .split_once("://")
         .map(|(scheme, rest)| (scheme, !rest.is_empty()))
     {
-        Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb", true)) => Ok(config),
+        Some(("sqlite" | "postgres" | "postgresql", true)) => Ok(config),
+        Some((scheme @ ("mysql" | "mariadb"), _)) => Err(SettingError::NotInThisBuild {
+            name: name.into(),
+            what: format!("{scheme}://"),
+            is_not: "is not",
+            remedy: "use `postgres://user:password@host/database` or `sqlite:///path/to/decnet.db`",
+        }),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: config.shown_url(),
