@@ -1,6 +1,7 @@
 //! What `serve`, `api` and `webhook` have in common: open, start the parts, wait, stop, say how.
 
 mod banner;
+mod feed;
 mod first_token;
 mod patience;
 
@@ -8,7 +9,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -21,11 +22,11 @@ use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
 
-use self::patience::Patience;
 pub(crate) use self::{
     banner::{banner, fact},
     first_token::first_token,
 };
+use self::{feed::Feed, patience::Patience};
 use crate::{
     metrics::{Metrics, Tells},
     private_file,
@@ -102,6 +103,13 @@ impl Server {
             worker: parts.worker,
             api: parts.api.is_some(),
         };
+        let feed = match &settings.bus {
+            BusChoice::Broker { path, .. } if parts.worker => {
+                Some(Feed::new(&bus, path.clone(), &settings.worker).await?)
+            }
+            _ => None,
+        };
+        let fed = feed.as_ref().map(Feed::connected);
         let metrics = Metrics::new(store.clone(), bus.clone(), tells);
         let mut server = Self {
             tasks: JoinSet::new(),
@@ -126,7 +134,7 @@ impl Server {
                 .await?;
         }
         if let Some(addr) = parts.probe {
-            server.start_probe(addr)?;
+            server.start_probe(addr, fed.clone())?;
         }
         let (metrics, shutdown) = (server.metrics.clone(), server.shutdown.clone());
         server.spawn("metrics", async move {
@@ -140,12 +148,18 @@ impl Server {
                 Ok(())
             });
         }
+        if let Some(feed) = feed {
+            let (store, bus) = (server.store.clone(), server.bus.clone());
+            let running = feed.run(store, bus, server.shutdown.clone());
+            server.spawn("feed", running);
+        }
         if server.runs_worker {
             let deps = WorkerDeps {
                 store: server.store.clone(),
                 bus: server.bus.clone(),
                 delivery,
                 gaps: Some(gap_reports),
+                fed,
             };
             let (status, shutdown) = (server.status.clone(), server.shutdown.clone());
             server.tasks.spawn(async move {
@@ -260,9 +274,13 @@ impl Server {
         Ok(())
     }
 
-    fn start_probe(&mut self, addr: SocketAddr) -> anyhow::Result<()> {
+    fn start_probe(
+        &mut self,
+        addr: SocketAddr,
+        fed: Option<watch::Receiver<bool>>,
+    ) -> anyhow::Result<()> {
         let (store, status) = (self.store.clone(), self.status.clone());
-        let missing = move || missing(store.clone(), status.clone());
+        let missing = move || missing(store.clone(), status.clone(), fed.clone());
         let probe = ProbeServer::bind(addr, missing, self.metrics.scrape())?;
         self.probe_addr = Some(probe.addr());
         let shutdown = self.shutdown.clone();
@@ -307,11 +325,18 @@ pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Res
 }
 
 /// What a worker's readiness lacks.
-async fn missing(store: Store, status: WorkerStatus) -> Vec<String> {
+async fn missing(
+    store: Store,
+    status: WorkerStatus,
+    fed: Option<watch::Receiver<bool>>,
+) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = store.ping().await {
         tracing::warn!(%error, "not ready: no database");
         missing.push("database".to_owned());
+    }
+    if fed.is_some_and(|fed| !*fed.borrow()) {
+        missing.push("DECNET's broker".to_owned());
     }
     match status.phase() {
         Phase::Running => {}
@@ -335,7 +360,9 @@ async fn open_bus(
             let bus = JetStream::open(config).await.context("opening the bus")?;
             return Ok((bus.into(), None));
         }
-        BusChoice::Embedded { socket } if is_worker => Some(socket),
+        BusChoice::Embedded { socket } | BusChoice::Broker { socket, .. } if is_worker => {
+            Some(socket)
+        }
         _ => None,
     };
     let role = if serves.is_some() {

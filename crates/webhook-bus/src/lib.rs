@@ -42,6 +42,7 @@ mod error;
 pub mod failpoints;
 #[cfg(not(feature = "failpoints"))]
 mod failpoints;
+mod feed;
 mod jetstream;
 mod journal;
 mod message;
@@ -52,6 +53,7 @@ mod watch;
 pub use bus::{Bus, BusStatus, Position};
 pub use consumer::{Acker, Consumer, ConsumerSpec, Ready};
 pub use error::{BusError, Cause};
+pub use feed::{Begin, BrokerFeed, FeedConfig, FeedCounts, FeedStatus};
 pub use jetstream::{Hidden, JetStream, JetStreamConfig, NatsLogin};
 pub use journal::{Gap, Journal, JournalConfig, Role};
 pub use message::Message;

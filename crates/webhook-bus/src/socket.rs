@@ -8,9 +8,10 @@
 //! connection knows that everything it published is journalled.
 
 mod bind;
-mod complaints;
+pub(crate) mod complaints;
 mod connection;
-mod frame;
+pub(crate) mod frame;
+pub(crate) mod journalling;
 
 use std::{
     path::{Path, PathBuf},
@@ -39,6 +40,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Numbers all connections of this process: a connection gets no echo of its own events.
 static ORIGINS: AtomicU64 = AtomicU64::new(1);
+
+/// A number that no other connection of this process has.
+pub(crate) fn origin() -> Origin {
+    Origin(ORIGINS.fetch_add(1, Ordering::Relaxed))
+}
 
 /// How to serve the socket.
 #[derive(Debug, Clone)]
@@ -135,11 +141,10 @@ impl BusServer {
         complaints: &Arc<Complaints>,
         shutdown: &CancellationToken,
     ) -> Connection {
-        let origin = Origin(ORIGINS.fetch_add(1, Ordering::Relaxed));
         Connection::new(
             self.journal.clone(),
             stream,
-            origin,
+            origin(),
             complaints.clone(),
             shutdown.clone(),
         )

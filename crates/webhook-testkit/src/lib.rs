@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod broker;
 mod build;
 mod nats;
 mod postgres;
@@ -25,6 +26,7 @@ mod signature;
 mod soak;
 pub mod tools;
 
+pub use broker::{Broker, Published};
 pub use build::{event, free_port, temp_dir};
 pub use nats::{NatsCluster, NatsServer};
 pub use postgres::Postgres;

@@ -3,15 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, BusError, Message, Publication};
 use webhook_model::{Event, Payload, Topic, TopicPattern, UtcTime, topics};
 
-use crate::{WorkerError, counters::Counters};
+use crate::{WorkerError, WorkerStatus, counters::Counters};
 
 /// A heartbeat older than two of DECNET's intervals and a little means a worker that is gone.
 const FOREIGN_ALIVE: Duration = Duration::from_secs(65);
+
+/// A DECNET worker makes itself heard every 30 s.
+const LISTEN: Duration = Duration::from_secs(35);
+/// How long a feed may take to connect before it is said that it has not.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// This worker's mark in its heartbeats, by which it knows its own.
 #[derive(Debug, Clone)]
@@ -36,6 +41,55 @@ pub(crate) async fn refuse_foreign(bus: &Bus, identity: &Identity) -> Result<(),
             seconds_ago: now.since(at).as_secs(),
         }),
         None => Ok(()),
+    }
+}
+
+/// Listens for another worker on a bus that keeps no heartbeats, as long as one may take to make
+/// itself heard, and refuses to start at the first. Where this deployment's own last heartbeat is
+/// recent it has listened until then, and goes on at once.
+pub(crate) async fn listen(
+    bus: &Bus,
+    identity: &Identity,
+    mut fed: watch::Receiver<bool>,
+    status: &WorkerStatus,
+) -> Result<(), WorkerError> {
+    let mut heard = bus.watch(&pattern(topics::HEALTH)).await?;
+    let since = UtcTime::now() - FOREIGN_ALIVE;
+    if !bus
+        .recent(&pattern(topics::HEALTH), since)
+        .await?
+        .is_empty()
+    {
+        return refuse_foreign(bus, identity).await;
+    }
+    tracing::info!(
+        "listening {} s for another webhook worker before delivering; --takeover has it stop and begins at once",
+        LISTEN.as_secs()
+    );
+    loop {
+        if !*fed.borrow_and_update() {
+            let connected = tokio::time::timeout(PATIENCE, fed.wait_for(|connected| *connected));
+            if connected.await.is_err() {
+                status.idle("no connection to DECNET's broker");
+                if fed.wait_for(|connected| *connected).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LISTEN) => return refuse_foreign(bus, identity).await,
+            message = heard.next() => match message {
+                Some(message) if is_foreign(&message, identity) => {
+                    return Err(WorkerError::ForeignWorker { seconds_ago: 0 });
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            },
+            // What it did not hear does not count: it listens anew.
+            changed = fed.changed() => if changed.is_err() {
+                return Ok(());
+            },
+        }
     }
 }
 

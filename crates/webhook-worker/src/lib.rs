@@ -8,7 +8,7 @@
 //! # ) -> Result<(), webhook_worker::WorkerError> {
 //! use webhook_worker::{WorkerConfig, WorkerDeps, WorkerStatus, run};
 //!
-//! let deps = WorkerDeps { store, bus, delivery, gaps: None };
+//! let deps = WorkerDeps { store, bus, delivery, gaps: None, fed: None };
 //! let shutdown = tokio_util::sync::CancellationToken::new();
 //! let report = run(deps, WorkerConfig::default(), WorkerStatus::default(), shutdown).await?;
 //! println!("{report}");
@@ -32,6 +32,7 @@ mod guardian;
 mod heartbeat;
 mod housekeeping;
 mod in_hand;
+mod in_step;
 mod job;
 mod judge;
 mod pace;
@@ -50,6 +51,7 @@ mod slots;
 mod status;
 mod supervisor;
 mod timings;
+mod union;
 mod window;
 
 pub use config::WorkerConfig;
@@ -58,3 +60,4 @@ pub use error::WorkerError;
 pub use run::{DrainReport, WorkerDeps, run};
 pub use status::{Phase, SubscriptionTotals, WorkerStatus};
 pub use timings::Timings;
+pub use union::feed_patterns;

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, Gap};
 use webhook_delivery::DeliveryClient;
@@ -26,6 +26,9 @@ pub struct WorkerDeps {
     pub delivery: DeliveryClient,
     /// What the bus's retention took before it was delivered, as the bus reports it.
     pub gaps: Option<mpsc::Receiver<Gap>>,
+    /// Where a feed brings the events from a bus that keeps nothing: whether it is connected. Another
+    /// worker's heartbeats must then be listened for, since none are kept.
+    pub fed: Option<watch::Receiver<bool>>,
 }
 
 /// How a worker ended.
@@ -72,7 +75,7 @@ pub async fn run(
     };
     let mut first = true;
     loop {
-        let Some(opened) = open(&parts, first).await? else {
+        let Some(opened) = open(&parts, deps.fed.as_ref(), first).await? else {
             return Ok(DrainReport::Drained);
         };
         first = false;
@@ -86,12 +89,19 @@ pub async fn run(
 }
 
 /// Opens a session, for as long as that may take; none when it is to stop before.
-async fn open(parts: &Parts, first: bool) -> Result<Option<Opened>, WorkerError> {
+async fn open(
+    parts: &Parts,
+    fed: Option<&watch::Receiver<bool>>,
+    first: bool,
+) -> Result<Option<Opened>, WorkerError> {
     let mut pauses = Pauses::new(parts.config.longest_pause);
     loop {
         let opening = async {
             if first && !parts.config.takeover {
                 heartbeat::refuse_foreign(&parts.bus, &parts.identity).await?;
+                if let Some(fed) = fed.cloned() {
+                    heartbeat::listen(&parts.bus, &parts.identity, fed, &parts.status).await?;
+                }
             }
             Opened::open(parts).await
         };

@@ -10,13 +10,14 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use webhook_store::{Pair, Position, Snapshot, StoreError};
+use webhook_store::{Pair, StoreError};
 
 use crate::{
     WorkerConfig,
     crew::Progress,
     guardian::Notice,
     in_hand::InHand,
+    in_step,
     pair::{Order, PairContext, PairTask, forget},
     pause::Pauses,
     plan::{Plan, plan},
@@ -26,8 +27,6 @@ use crate::{
 
 /// Longest pause between tries to read the tables.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Rounds of bringing DECNET's own writes into step before going on with what fits.
-const SYNC_ROUNDS: usize = 3;
 
 /// A pair task that runs, as the supervisor sees it.
 struct Running {
@@ -132,7 +131,7 @@ impl Supervisor {
     }
 
     async fn reload(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.snapshot_in_step().await?;
+        let snapshot = in_step::snapshot(&self.context.store, &self.context.bus).await?;
         let share = self.context.crew.share();
         self.directory
             .update(&snapshot.subscriptions, share, || self.pool.subscription());
@@ -151,32 +150,6 @@ impl Supervisor {
         // Only now may messages that waited for this version go on.
         self.applied.send_replace(snapshot.version);
         Ok(())
-    }
-
-    /// Reads the tables; rows that DECNET wrote itself get their pairs first.
-    async fn snapshot_in_step(&self) -> Result<Snapshot, StoreError> {
-        let store = &self.context.store;
-        let mut snapshot = store.snapshot().await?;
-        for _ in 0..SYNC_ROUNDS {
-            if snapshot.out_of_step.is_empty() {
-                break;
-            }
-            let position = match self.context.bus.position().await {
-                Ok(position) => Position {
-                    incarnation: position.incarnation,
-                    next_seq: position.next_seq,
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read the bus position; changed rows wait for the next reload");
-                    break;
-                }
-            };
-            for uuid in &snapshot.out_of_step {
-                store.sync_pairs(uuid, &position).await?;
-            }
-            snapshot = store.snapshot().await?;
-        }
-        Ok(snapshot)
     }
 
     /// Works by this version from now on. What was taken beyond the end of a pair, just before it

@@ -26,6 +26,13 @@ pub(crate) enum BusChoice {
         /// Where other programs reach it over DECNET's socket protocol.
         socket: PathBuf,
     },
+    /// An existing DECNET broker, drained into the journal in the data directory.
+    Broker {
+        /// The broker's socket.
+        path: PathBuf,
+        /// Where other programs reach the journal.
+        socket: PathBuf,
+    },
     /// A stream on NATS.
     Nats(Box<JetStreamConfig>),
 }
@@ -58,7 +65,7 @@ impl BusChoice {
             return parse("DECNET_BUS_URL", &url);
         }
         match env.path("DECNET_BUS_SOCKET") {
-            Some(_) => Err(broker("DECNET_BUS_SOCKET", "unset it")),
+            Some(path) => broker("DECNET_BUS_SOCKET", &path, data_dir),
             None => parse("DECNET_BUS_URL", "embedded"),
         }
     }
@@ -69,6 +76,12 @@ impl fmt::Display for BusChoice {
         match self {
             Self::Disabled => f.write_str("disabled (DECNET_BUS_ENABLED=false)"),
             Self::Embedded { socket } => write!(f, "embedded, socket {}", socket.display()),
+            Self::Broker { path, socket } => write!(
+                f,
+                "DECNET's broker at {}, kept here, socket {}",
+                path.display(),
+                socket.display()
+            ),
             Self::Nats(config) => {
                 write!(f, "{}, stream {}", config.shown_servers(), config.stream)
             }
@@ -82,38 +95,73 @@ fn parse(name: &str, url: &str, data_dir: &DataDir) -> Result<BusChoice, Setting
     match scheme {
         "embedded" if rest.is_empty() => embedded(name, &data_dir.socket()),
         "embedded" if rest.starts_with('/') => embedded(name, Path::new(rest)),
-        "unix" => Err(broker(name, "use `embedded`")),
+        "unix" if rest.starts_with('/') => broker(name, Path::new(rest), data_dir),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: format!("{scheme}{}", if rest.is_empty() { "" } else { "://…" }),
             expected: "a bus".into(),
-            remedy: "use `embedded`, `embedded:///path/of/the.sock` for another socket, or `nats://host:4222`".into(),
+            remedy: "use `embedded`, `embedded:///path/of/the.sock` for another socket, `unix:///path/of/the.sock` for a DECNET broker, or `nats://host:4222`".into(),
         }),
     }
 }
 
 fn embedded(name: &str, socket: &Path) -> Result<BusChoice, SettingError> {
-    let bytes = socket.as_os_str().as_bytes().len();
-    if bytes > MAX_SOCKET_PATH {
-        return Err(SettingError::Invalid {
-            name: name.into(),
-            value: format!("embedded://{}", socket.display()),
-            expected: format!("a socket path of at most {MAX_SOCKET_PATH} bytes (it has {bytes})"),
-            remedy: "set DECNET_BUS_URL=embedded:///a/shorter/path.sock".into(),
-        });
-    }
+    let shorter = "set DECNET_BUS_URL=embedded:///a/shorter/path.sock";
+    fits(name, "embedded", socket, shorter)?;
     Ok(BusChoice::Embedded {
         socket: socket.into(),
     })
 }
 
-fn broker(name: &str, remedy: &'static str) -> SettingError {
-    SettingError::NotInThisBuild {
+fn broker(name: &str, path: &Path, data_dir: &DataDir) -> Result<BusChoice, SettingError> {
+    let invalid = |expected: &str, remedy: &str| SettingError::Invalid {
         name: name.into(),
-        what: "reading from an existing DECNET broker (unix://)".into(),
-        is_not: "is not",
-        remedy,
+        value: format!("unix://{}", path.display()),
+        expected: expected.into(),
+        remedy: remedy.into(),
+    };
+    let socket = data_dir.socket();
+    if !path.is_absolute() {
+        let remedy = "write all of it, e.g. /run/decnet/bus.sock";
+        return Err(invalid("the path of a broker's socket", remedy));
     }
+    if path == socket {
+        let remedy = "name DECNET's own socket, e.g. /run/decnet/bus.sock, or use `embedded`";
+        return Err(invalid(
+            "another program's socket: this server serves it",
+            remedy,
+        ));
+    }
+    fits(
+        name,
+        "unix",
+        path,
+        "have the broker listen at a shorter path",
+    )?;
+    fits(
+        name,
+        "embedded",
+        &socket,
+        "set DECNET_DATA_DIR to a shorter path",
+    )?;
+    Ok(BusChoice::Broker {
+        path: path.into(),
+        socket,
+    })
+}
+
+/// A socket's path is limited by the system.
+fn fits(name: &str, scheme: &str, socket: &Path, remedy: &str) -> Result<(), SettingError> {
+    let bytes = socket.as_os_str().as_bytes().len();
+    if bytes <= MAX_SOCKET_PATH {
+        return Ok(());
+    }
+    Err(SettingError::Invalid {
+        name: name.into(),
+        value: format!("{scheme}://{}", socket.display()),
+        expected: format!("a socket path of at most {MAX_SOCKET_PATH} bytes (it has {bytes})"),
+        remedy: remedy.into(),
+    })
 }
 
 #[cfg(test)]
@@ -167,15 +215,31 @@ mod tests {
         let error = read([NONE; 3], Some("nats://user:hunter2@n/path")).unwrap_err();
         assert!(error.starts_with("--bus names no NATS server"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
-        let vars = [("DECNET_BUS_SOCKET", "/run/decnet/bus.sock"), NONE, NONE];
-        let error = read(vars, None).unwrap_err();
-        assert!(error.starts_with("DECNET_BUS_SOCKET: "), "{error}");
-        let error = read([NONE; 3], Some("unix:///run/x")).unwrap_err();
-        assert!(error.contains("not in this build"), "{error}");
         let error = read([NONE; 3], Some("amqp://user:hunter2@n")).unwrap_err();
         assert!(error.contains("--bus=\"amqp://…\""), "{error}");
         let error = read([NONE; 3], Some("embedded://relative")).unwrap_err();
         assert!(error.contains("embedded:///path"), "{error}");
+    }
+
+    #[test]
+    fn a_broker_comes_by_url_or_by_decnets_own_variable() {
+        let at = |path: &str| {
+            Ok(format!(
+                "DECNET's broker at {path}, kept here, socket /data/bus.sock"
+            ))
+        };
+        assert_eq!(read([NONE; 3], Some("unix:///run/x")), at("/run/x"));
+        let vars = [("DECNET_BUS_SOCKET", "/run/decnet/bus.sock"), NONE, NONE];
+        assert_eq!(read(vars, None), at("/run/decnet/bus.sock"));
+        let vars = [vars[0], ("DECNET_BUS_URL", "embedded"), NONE];
+        assert_eq!(read(vars, None), embedded_at("/data/bus.sock"));
+        for url in ["unix://relative", "unix:///data/bus.sock"] {
+            let error = read([NONE; 3], Some(url)).unwrap_err();
+            assert!(
+                error.starts_with(&format!("--bus={url:?} is not ")) || url.ends_with("relative"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

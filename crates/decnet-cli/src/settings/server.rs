@@ -20,8 +20,9 @@ pub(crate) struct StorageOptions {
     /// [env: DECNET_DATABASE_URL; default: decnet.db in the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: Option<String>,
-    /// Bus: `embedded`, `embedded:///path` to serve its socket elsewhere, or NATS servers parted by
-    /// commas, `nats://host:4222` or `tls://…` [env: DECNET_BUS_URL; default: embedded]
+    /// Bus: `embedded`, `embedded:///path` to serve its socket elsewhere, `unix:///path` to drain an
+    /// existing DECNET broker, or NATS servers parted by commas, `nats://host:4222` or `tls://…`
+    /// [env: DECNET_BUS_URL; default: unix:// + DECNET_BUS_SOCKET where that is set, else embedded]
     #[arg(long, value_name = "URL")]
     pub(crate) bus: Option<String>,
     #[command(flatten)]
@@ -43,7 +44,8 @@ pub(crate) struct HttpOptions {
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(crate) struct WorkerOptions {
     /// Start although another worker's heartbeat is heard (that one must be gone: two workers send
-    /// everything twice)
+    /// everything twice). On a DECNET broker it is ordered to stop, and this one begins with the event
+    /// after that order [env: DECNET_WEBHOOK_TAKEOVER]
     #[arg(long)]
     pub(crate) takeover: bool,
 }
@@ -215,7 +217,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     let default = WorkerConfig::default();
     Ok(WorkerConfig {
         name: worker_name(),
-        takeover: options.takeover,
+        takeover: options.takeover || env.flag("DECNET_WEBHOOK_TAKEOVER")?.unwrap_or(false),
         longest_pause: longest_pause.unwrap_or(default.longest_pause),
         circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
         ..default

@@ -4,6 +4,8 @@ mod daemon;
 mod dead_letters;
 mod demo;
 mod disk;
+mod feed;
+mod fixture;
 mod follow;
 mod gate;
 mod init;

@@ -318,6 +318,18 @@ impl Decnet {
         }
     }
 
+    /// What `/readyz` answers at present.
+    pub(crate) async fn readiness(&mut self) -> (u16, String) {
+        let url = self.log.find(url_of_banner).await;
+        self.url = url.unwrap_or_else(|| panic!("it said no address: {:#?}", self.log.all()));
+        install_tls();
+        let http = reqwest::Client::builder().no_proxy().build();
+        let asking = http.expect("a client").get(format!("{}/readyz", self.url));
+        let answer = asking.send().await.expect("it answers");
+        let status = answer.status().as_u16();
+        (status, answer.text().await.expect("text"))
+    }
+
     async fn wait_ready(&mut self) {
         let url = self.log.find(url_of_banner).await;
         let Some(url) = url else {

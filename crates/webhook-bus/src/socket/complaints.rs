@@ -10,7 +10,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Thins out warnings about clients.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     state: Mutex<State>,
 }
 
@@ -22,7 +22,7 @@ struct State {
 
 impl Complaints {
     /// Logs by `write`, which is told how many were swallowed since the last one; or swallows it.
-    pub(super) fn warn(&self, write: impl FnOnce(u64)) {
+    pub(crate) fn warn(&self, write: impl FnOnce(u64)) {
         let mut state = lock(&self.state);
         if state.last.is_some_and(|last| last.elapsed() < EVERY) {
             state.swallowed += 1;

@@ -10,25 +10,25 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
 };
 use tokio_util::{codec::FramedRead, sync::CancellationToken};
 
 use super::{
     complaints::Complaints,
     frame::{Frame, FrameDecoder, FrameError, write_event},
+    journalling::{BATCH, Journalling, Queued},
 };
 use crate::{
-    BusError, Journal, Publication,
+    Journal, Publication,
     journal::{FEED_LAG, Follower},
     message::{Entry, Origin},
 };
 
 /// Most patterns of a connection. DECNET's own clients use a handful.
 const PATTERNS: usize = 1_024;
-/// Most publications of a connection that are not journalled yet; then it is not read.
-const UNJOURNALLED: usize = 256;
-/// The same in bytes.
+/// Most bytes of a connection's publications that are not journalled yet; then it is not read. Their
+/// number is bounded by [`BATCH`].
 const UNJOURNALLED_BYTES: usize = 1 << 20;
 /// How long a client may go without reading anything while there is something for it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +36,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_BYTES: usize = 64 << 10;
 /// Most events fetched from the ring at once.
 const FETCH: usize = 64;
-/// Pause before publications that the journal refused are tried again. The client waits meanwhile.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -47,9 +45,6 @@ pub(super) struct Connection {
     complaints: Arc<Complaints>,
     shutdown: CancellationToken,
 }
-
-/// A publication on its way to the journal, with its share of the connection's bytes.
-type Queued = (Publication, OwnedSemaphorePermit);
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -93,11 +88,12 @@ impl Connection {
     /// full is journalled when this returns.
     pub(super) async fn run(self) {
         let follower = Follower::new(self.journal.shared(), Some(self.origin));
-        let (queue, queued) = mpsc::channel(UNJOURNALLED);
+        let (queue, queued) = mpsc::channel(BATCH);
         let (read, mut write) = self.stream.into_split();
         let journal = Journalling {
             journal: self.journal,
             origin: self.origin,
+            from: "the bus socket",
             complaints: &self.complaints,
             shutdown: &self.shutdown,
         };
@@ -161,7 +157,7 @@ async fn read_frames(
     queue: mpsc::Sender<Queued>,
     shutdown: &CancellationToken,
 ) -> End {
-    let mut frames = FramedRead::new(read, FrameDecoder::default());
+    let mut frames = FramedRead::new(read, FrameDecoder::<Frame>::default());
     let room = Arc::new(Semaphore::new(UNJOURNALLED_BYTES));
     loop {
         let frame = tokio::select! {
@@ -196,47 +192,6 @@ async fn read_frames(
                 }
             }
         }
-    }
-}
-
-/// Takes a connection's publications to the journal.
-struct Journalling<'a> {
-    journal: Journal,
-    origin: Origin,
-    complaints: &'a Complaints,
-    shutdown: &'a CancellationToken,
-}
-
-impl Journalling<'_> {
-    /// Until the queue is closed and empty. Nobody is told whether a publication was taken, so
-    /// what the journal refuses is tried again while the client waits.
-    async fn run(self, mut queued: mpsc::Receiver<Queued>) {
-        let mut batch: Vec<Queued> = Vec::with_capacity(UNJOURNALLED);
-        while queued.recv_many(&mut batch, UNJOURNALLED).await > 0 {
-            while let Err(error) = self.publish(&batch).await {
-                let count = batch.len();
-                if self.shutdown.is_cancelled() || matches!(error, BusError::Closed) {
-                    tracing::error!(%error, count, "events from the bus socket are lost");
-                    return;
-                }
-                self.complaints.warn(|more| {
-                    tracing::warn!(%error, count, more, "events from the bus socket have to wait");
-                });
-                tokio::select! {
-                    () = self.shutdown.cancelled() => {}
-                    () = tokio::time::sleep(RETRY_PAUSE) => {}
-                }
-            }
-            batch.clear();
-        }
-    }
-
-    async fn publish(&self, batch: &[Queued]) -> Result<(), BusError> {
-        let batch = batch.iter().map(|it| it.0.clone()).collect();
-        self.journal
-            .publish_from(batch, Some(self.origin))
-            .await
-            .map(drop)
     }
 }
 

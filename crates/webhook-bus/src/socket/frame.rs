@@ -12,6 +12,15 @@ const RESERVED_BYTES: usize = 64 << 10;
 /// How a name or verb that makes no sense is shown.
 const SHOWN_CHARS: usize = 80;
 
+/// What one end of a connection hears.
+pub(crate) trait Heard: Sized {
+    /// Understands a header line, before the body has come.
+    fn line(verb: &str, argument: &str) -> Result<Self, FrameError>;
+
+    /// The frame with its body.
+    fn with(self, body: Bytes) -> Result<Self, FrameError>;
+}
+
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -24,7 +33,7 @@ pub(super) enum Frame {
 
 /// Why a connection cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("a header line is longer than {MAX_LINE_BYTES} bytes")]
     LineTooLong,
     #[error("a header line is not ASCII")]
@@ -50,25 +59,34 @@ pub(super) enum FrameError {
 }
 
 /// Reads frames.
-#[derive(Debug, Default)]
-pub(super) struct FrameDecoder {
+#[derive(Debug)]
+pub(crate) struct FrameDecoder<H> {
     /// A header whose body is still to come.
-    header: Option<Header>,
+    header: Option<Header<H>>,
     /// How much of an unfinished header line has been searched for its end.
     searched: usize,
 }
 
 #[derive(Debug)]
-struct Header {
-    frame: Frame,
+struct Header<H> {
+    frame: H,
     length: usize,
 }
 
-impl Decoder for FrameDecoder {
-    type Item = Frame;
+impl<H> Default for FrameDecoder<H> {
+    fn default() -> Self {
+        Self {
+            header: None,
+            searched: 0,
+        }
+    }
+}
+
+impl<H: Heard> Decoder for FrameDecoder<H> {
+    type Item = H;
     type Error = FrameError;
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<H>, FrameError> {
         let header = match self.header.take() {
             Some(header) => header,
             None => match self.header(input)? {
@@ -86,7 +104,7 @@ impl Decoder for FrameDecoder {
         header.frame.with(body).map(Some)
     }
 
-    fn decode_eof(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+    fn decode_eof(&mut self, input: &mut BytesMut) -> Result<Option<H>, FrameError> {
         match self.decode(input)? {
             Some(frame) => Ok(Some(frame)),
             None if input.is_empty() && self.header.is_none() => Ok(None),
@@ -95,9 +113,16 @@ impl Decoder for FrameDecoder {
     }
 }
 
-impl FrameDecoder {
+impl<H> FrameDecoder<H> {
+    /// Whether a header has come and not all of its body.
+    pub(crate) fn is_mid_frame(&self) -> bool {
+        self.header.is_some()
+    }
+}
+
+impl<H: Heard> FrameDecoder<H> {
     /// Reads a header line and the length; what is wrong is told before the body has come.
-    fn header(&mut self, input: &mut BytesMut) -> Result<Option<Header>, FrameError> {
+    fn header(&mut self, input: &mut BytesMut) -> Result<Option<Header<H>>, FrameError> {
         let end = input[self.searched..]
             .iter()
             .position(|&byte| byte == b'\n');
@@ -132,29 +157,33 @@ impl FrameDecoder {
     }
 }
 
-fn parse_line(line: &[u8]) -> Result<Frame, FrameError> {
+fn parse_line<H: Heard>(line: &[u8]) -> Result<H, FrameError> {
     let line = std::str::from_utf8(line)
         .ok()
         .filter(|line| line.is_ascii());
     let line = line.ok_or(FrameError::NotAscii)?;
     let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-    let needed = |verb| match argument {
-        "" => Err(FrameError::NoArgument(verb)),
-        argument => Ok(argument),
-    };
-    match verb {
-        "HELLO" => Ok(Frame::Hello(shown(needed("HELLO")?))),
-        "PUB" => Ok(Frame::Pub(Topic::parse(needed("PUB")?)?, Bytes::new())),
-        "SUB" => Ok(Frame::Sub(TopicPattern::parse(needed("SUB")?)?)),
-        "UNSUB" => Ok(Frame::Unsub(TopicPattern::parse(needed("UNSUB")?)?)),
-        "BYE" if argument.is_empty() => Ok(Frame::Bye),
-        "BYE" => Err(FrameError::Argument("BYE")),
-        _ => Err(FrameError::UnknownVerb(shown(verb))),
-    }
+    H::line(verb, argument)
 }
 
-impl Frame {
-    /// The frame with its body. An event needs one; with the others it says nothing.
+impl Heard for Frame {
+    fn line(verb: &str, argument: &str) -> Result<Self, FrameError> {
+        let needed = |verb| match argument {
+            "" => Err(FrameError::NoArgument(verb)),
+            argument => Ok(argument),
+        };
+        match verb {
+            "HELLO" => Ok(Self::Hello(shown(needed("HELLO")?))),
+            "PUB" => Ok(Self::Pub(Topic::parse(needed("PUB")?)?, Bytes::new())),
+            "SUB" => Ok(Self::Sub(TopicPattern::parse(needed("SUB")?)?)),
+            "UNSUB" => Ok(Self::Unsub(TopicPattern::parse(needed("UNSUB")?)?)),
+            "BYE" if argument.is_empty() => Ok(Self::Bye),
+            "BYE" => Err(FrameError::Argument("BYE")),
+            _ => Err(FrameError::UnknownVerb(shown(verb))),
+        }
+    }
+
+    /// An event needs a body; with the others it says nothing.
     fn with(self, body: Bytes) -> Result<Self, FrameError> {
         match self {
             Self::Pub(topic, _) if is_object(&body) => Ok(Self::Pub(topic, body)),
@@ -170,24 +199,33 @@ fn is_object(body: &[u8]) -> bool {
     raw.is_ok_and(|raw| raw.get().starts_with('{'))
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS).collect()
 }
 
-/// Writes an event; false, and nothing is written, if the envelope is too large for a frame.
+/// Writes an event as the broker sends it; false, and nothing is written, if the envelope is too
+/// large for a frame.
 pub(super) fn write_event(topic: &Topic, envelope: &[u8], output: &mut BytesMut) -> bool {
-    let Ok(length) = u32::try_from(envelope.len()) else {
+    write_frame("EVT", topic.as_str(), envelope, output)
+}
+
+/// Writes a frame; false, and nothing is written, if the body is too large for one.
+pub(crate) fn write_frame(verb: &str, argument: &str, body: &[u8], output: &mut BytesMut) -> bool {
+    let Ok(length) = u32::try_from(body.len()) else {
         return false;
     };
-    if envelope.len() > MAX_EVENT_BYTES {
+    if body.len() > MAX_EVENT_BYTES {
         return false;
     }
-    output.reserve(topic.as_str().len() + envelope.len() + 9);
-    output.put_slice(b"EVT ");
-    output.put_slice(topic.as_str().as_bytes());
+    output.reserve(verb.len() + argument.len() + body.len() + 6);
+    output.put_slice(verb.as_bytes());
+    if !argument.is_empty() {
+        output.put_u8(b' ');
+        output.put_slice(argument.as_bytes());
+    }
     output.put_u8(b'\n');
     output.put_u32(length);
-    output.put_slice(envelope);
+    output.put_slice(body);
     true
 }
 

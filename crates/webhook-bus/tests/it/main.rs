@@ -2,6 +2,7 @@
 
 mod behind;
 mod client;
+mod feed;
 mod jetstream;
 mod kill;
 mod many;

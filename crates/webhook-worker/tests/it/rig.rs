@@ -166,6 +166,7 @@ impl Rig {
             bus,
             delivery: loopback_client(),
             gaps: None,
+            fed: None,
         };
         let (shutdown, status) = (CancellationToken::new(), WorkerStatus::default());
         let task = tokio::spawn(run(deps, config, status.clone(), shutdown.clone()));

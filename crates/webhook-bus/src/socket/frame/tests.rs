@@ -9,8 +9,11 @@ fn frame(line: &str, body: &[u8]) -> Vec<u8> {
 
 /// All frames of an input that arrives in pieces, and how it ends.
 fn read(pieces: &[&[u8]]) -> (Vec<Frame>, Result<(), FrameError>) {
-    let (mut decoder, mut input, mut frames) =
-        (FrameDecoder::default(), BytesMut::new(), Vec::new());
+    let (mut decoder, mut input, mut frames) = (
+        FrameDecoder::<Frame>::default(),
+        BytesMut::new(),
+        Vec::new(),
+    );
     for piece in pieces {
         input.extend_from_slice(piece);
         loop {

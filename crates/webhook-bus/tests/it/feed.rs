@@ -1,0 +1,290 @@
+//! Draining a broker that is like DECNET's, and one that is worse.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use webhook_bus::{Begin, BrokerFeed, Bus, FeedConfig, FeedStatus, Role, Watch};
+use webhook_model::TopicPattern;
+use webhook_testkit::Broker;
+
+use crate::support::{open, pattern, publication};
+
+const NAME: &str = "decnet-webhook";
+const CONTROL: &str = "system.webhook.control";
+
+struct Rig {
+    _dir: tempfile::TempDir,
+    broker: Broker,
+    bus: Bus,
+    journalled: Watch,
+    patterns: watch::Sender<Vec<TopicPattern>>,
+    status: FeedStatus,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+fn patterns(texts: &[&str]) -> Vec<TopicPattern> {
+    texts.iter().map(|text| pattern(text)).collect()
+}
+
+impl Rig {
+    async fn start(begin: Begin, wanted: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::start(dir.path().join("broker.sock")).await;
+        let bus = open(dir.path(), Role::Worker).await;
+        let journalled = bus.watch(&pattern(">")).await.unwrap();
+        let config = FeedConfig {
+            begin,
+            ..FeedConfig::new(broker.path())
+        };
+        let feed = BrokerFeed::new(&bus, config).await.unwrap();
+        let status = feed.status();
+        let (patterns, wanted_patterns) = watch::channel(patterns(wanted));
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(feed.run(wanted_patterns, shutdown.clone()));
+        Self {
+            _dir: dir,
+            broker,
+            bus,
+            journalled,
+            patterns,
+            status,
+            shutdown,
+            running,
+        }
+    }
+
+    /// The ids of the next events in the journal.
+    async fn next_ids(&mut self, count: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let message = self.journalled.next().await.unwrap();
+            ids.push(message.event().unwrap().id.as_str().to_owned());
+        }
+        ids
+    }
+
+    async fn stop(self) -> FeedStatus {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+        self.bus.close().await.unwrap();
+        self.status
+    }
+}
+
+#[tokio::test]
+async fn events_keep_what_the_envelope_says_and_come_once() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", "attacker.*", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let sent: Vec<String> = (0..50)
+        .map(|number| {
+            rig.broker
+                .publish("attacker.observed", &json!({"number": number}))
+        })
+        .collect();
+    rig.broker.publish("decky.unwanted", &json!({}));
+    let last = rig.broker.publish("attacker.last", &json!({}));
+    assert_eq!(rig.next_ids(50).await, sent);
+    let message = rig.journalled.next().await.unwrap();
+    let event = message.event().unwrap();
+    assert_eq!(event.id.as_str(), last);
+    assert_eq!(event.topic.as_str(), "attacker.last");
+    let body = String::from_utf8(event.body().to_vec()).unwrap();
+    assert!(body.contains("2025-04-18T"), "the broker's time: {body}");
+    let status = rig.stop().await;
+    assert_eq!((status.counts().received, status.counts().dropped), (51, 0));
+}
+
+#[tokio::test]
+async fn what_is_published_here_reaches_the_broker_and_does_not_come_back() {
+    let mut rig = Rig::start(Begin::AtOnce, &[">", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let own = publication("system.webhook.tripped");
+    rig.bus.publish(vec![own.clone()]).await.unwrap();
+    let forwarded = rig
+        .broker
+        .wait_for_published(|it| it.topic == "system.webhook.tripped")
+        .await;
+    assert_eq!(forwarded.client, NAME);
+    let foreign = rig.broker.publish("attacker.observed", &json!({}));
+    let ids = rig.next_ids(2).await;
+    assert_eq!(forwarded.envelope["id"], ids[0].as_str());
+    assert_eq!(ids[1], foreign);
+    // The event that came off the broker is not sent back to it.
+    assert_eq!(rig.broker.published().len(), 1);
+    assert_eq!(rig.stop().await.counts().forwarded, 1);
+}
+
+#[tokio::test]
+async fn a_new_union_is_subscribed_before_the_old_one_is_dropped() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.*", "email.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let mut sent = Vec::new();
+    // Each change still covers what is published all the while.
+    for round in 0..20 {
+        let (new, old) = if round % 2 == 0 {
+            ("attacker.>", "attacker.*")
+        } else {
+            ("attacker.*", "attacker.>")
+        };
+        rig.patterns
+            .send_replace(patterns(&[new, "email.>", CONTROL]));
+        for _ in 0..20 {
+            sent.push(rig.broker.publish("attacker.observed", &json!({})));
+            tokio::task::yield_now().await;
+        }
+        rig.broker
+            .wait_for_patterns(NAME, &[new, "email.>", CONTROL])
+            .await;
+        let said = rig.broker.said(NAME);
+        let end = &said[said.len() - 2..];
+        assert_eq!(end, [format!("SUB {new}"), format!("UNSUB {old}")]);
+    }
+    assert_eq!(rig.next_ids(sent.len()).await, sent);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_drops_and_cuts_frames_is_found_again() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    for round in 0..3 {
+        rig.broker.wait_for_pattern(NAME, CONTROL).await;
+        let before = rig.broker.publish("attacker.before", &json!({}));
+        assert_eq!(rig.next_ids(1).await, [before]);
+        if round == 1 {
+            rig.broker.send_half();
+        }
+        rig.broker.hang_up();
+        // Gone, before it may count as back.
+        rig.broker.wait_for_connections(round + 2).await;
+    }
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let after = rig.broker.publish("attacker.after", &json!({}));
+    assert_eq!(rig.next_ids(1).await, [after], "half an event is none");
+    assert_eq!(rig.stop().await.counts().outages, 3);
+}
+
+#[tokio::test]
+async fn an_outage_ends_within_two_seconds_with_the_union_first() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let event = rig.broker.publish("attacker.before", &json!({}));
+    assert_eq!(rig.next_ids(1).await, [event]);
+    rig.broker.down().await;
+    // Meanwhile the union changes, and an event is published here.
+    rig.patterns
+        .send_replace(patterns(&["attacker.>", "email.>", CONTROL]));
+    rig.bus
+        .publish(vec![publication("decky.d1.state")])
+        .await
+        .unwrap();
+    rig.next_ids(1).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    rig.broker.up();
+    let back = rig
+        .broker
+        .wait_for_patterns(NAME, &["attacker.>", "email.>", CONTROL]);
+    tokio::time::timeout(Duration::from_secs(2), back)
+        .await
+        .expect("back within 2 s");
+    let event = rig.broker.publish("email.after", &json!({}));
+    assert_eq!(rig.next_ids(1).await, [event]);
+    rig.broker
+        .wait_for_published(|it| it.topic == "decky.d1.state")
+        .await;
+    assert_eq!(rig.stop().await.counts().outages, 1);
+}
+
+#[tokio::test]
+async fn a_silent_broker_is_kept_and_a_frame_that_does_not_end_is_not() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    // Longer than a frame may pause.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let event = rig.broker.publish("attacker.observed", &json!({}));
+    assert_eq!(rig.next_ids(1).await, [event]);
+    assert_eq!(rig.broker.connections(), 1);
+    rig.broker.send_half();
+    rig.broker.wait_for_connections(2).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let event = rig.broker.publish("attacker.observed", &json!({}));
+    assert_eq!(rig.next_ids(1).await, [event]);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_event_stops_nothing() {
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    rig.broker
+        .send_raw(b"PING\n\0\0\0\0EVT not..a.topic\n\0\0\0\x02{}");
+    // No envelope, but an event that was sent: it becomes a dead letter, not nothing.
+    rig.broker.send_raw(b"EVT attacker.odd\n\0\0\0\x03oh!");
+    let event = rig.broker.publish("attacker.observed", &json!({}));
+    let odd = rig.journalled.next().await.unwrap();
+    assert!(odd.event().is_err());
+    assert_eq!(&odd.bytes()[..], b"oh!");
+    assert_eq!(rig.next_ids(1).await, [event]);
+    assert_eq!(rig.broker.connections(), 1);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_takeover_begins_with_the_first_event_after_the_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path().join("broker.sock")).await;
+    let bus = open(dir.path(), Role::Worker).await;
+    let mut journalled = bus.watch(&pattern(">")).await.unwrap();
+    let config = FeedConfig {
+        begin: Begin::AfterStop,
+        ..FeedConfig::new(broker.path())
+    };
+    let feed = BrokerFeed::new(&bus, config).await.unwrap();
+    let status = feed.status();
+    let (_patterns, wanted) = watch::channel(patterns(&["attacker.>", CONTROL]));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(feed.run(wanted, shutdown.clone()));
+
+    // Whoever hears the order on another connection and we agree on what came before it.
+    let theirs = crate::client::Client::connect(broker.path()).await;
+    let theirs = tokio::spawn(other_worker(theirs));
+    broker.wait_for_pattern("other", "attacker.>").await;
+    let mut connected = status.connected();
+    let mut sent = Vec::new();
+    while !*connected.borrow_and_update() {
+        sent.push(broker.publish("attacker.observed", &json!({})));
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        sent.push(broker.publish("attacker.observed", &json!({})));
+    }
+    let mut all = theirs.await.unwrap();
+    while all.len() < sent.len() {
+        let message = journalled.next().await.unwrap();
+        assert_ne!(message.topic.as_str(), CONTROL, "the order was not for us");
+        all.push(message.event().unwrap().id.as_str().to_owned());
+    }
+    assert_eq!(all, sent, "each once, theirs before ours");
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+/// Takes events until it is told to stop, as DECNET's worker does.
+async fn other_worker(mut client: crate::client::Client) -> Vec<String> {
+    client.send("HELLO other", b"").await;
+    client.subscribe(CONTROL).await;
+    client.subscribe("attacker.>").await;
+    let mut taken = Vec::new();
+    loop {
+        let frame = client.receive().await.unwrap();
+        if frame.line == format!("EVT {CONTROL}") {
+            if frame.body["payload"]["action"] == "stop" {
+                return taken;
+            }
+        } else {
+            taken.push(frame.body["id"].as_str().unwrap().to_owned());
+        }
+    }
+}
