@@ -120,7 +120,14 @@ impl Bench {
 
     /// A `decnet` that delivers to the one receiver.
     fn pipeline(&self, shape: Shape, receiver: &Receiver) -> anyhow::Result<Installation> {
-        let mut decnet = self.installation(shape)?;
+        self.delivering(self.installation(shape)?, receiver)
+    }
+
+    fn delivering(
+        &self,
+        mut decnet: Installation,
+        receiver: &Receiver,
+    ) -> anyhow::Result<Installation> {
         decnet.start_api()?;
         decnet.subscribe("bench", receiver.url(), receiver.secret())?;
         decnet.start_worker()?;
@@ -142,9 +149,20 @@ impl Bench {
             live_rate = live_rate.max(live.rate);
             report.throughput.push(live);
             println!("==> {of}: two processes, from a backlog");
-            report
-                .throughput
-                .push(self.drained_backlog(&mut decnet, &mut receiver)?);
+            let name = "webhook, from a backlog";
+            let drained = self.drained_backlog(name, &mut decnet, &mut receiver)?;
+            report.throughput.push(drained);
+            drop(decnet);
+
+            println!("==> {of}: on JetStream and PostgreSQL");
+            let decnet = self.installation(Shape::TwoProcesses)?;
+            let mut decnet = self.delivering(decnet.on(self.peers.servers()?), &receiver)?;
+            let name = "JetStream + PostgreSQL, published meanwhile";
+            let live = self.published_meanwhile(name, &decnet, &mut receiver)?;
+            report.throughput.push(live);
+            let name = "JetStream + PostgreSQL, from a backlog";
+            let drained = self.drained_backlog(name, &mut decnet, &mut receiver)?;
+            report.throughput.push(drained);
             drop(decnet);
 
             println!("==> {of}: one process, published meanwhile");
@@ -192,6 +210,7 @@ impl Bench {
 
     fn drained_backlog(
         &self,
+        name: &'static str,
         decnet: &mut Installation,
         receiver: &mut Receiver,
     ) -> anyhow::Result<ThroughputRow> {
@@ -202,11 +221,9 @@ impl Bench {
             .publish(decnet, run, CAPACITY, AT_ONCE, self.plan.publishing)?;
         decnet.start_worker()?;
         let tally = receiver.wait(sent.count, ARRIVAL)?;
-        Ok(
-            ThroughputRow::new("webhook, from a backlog", sent.count, &tally)
-                .with_rate(tally.first_us, &tally)
-                .with_sender_cpu(decnet.sender_cpu()?),
-        )
+        Ok(ThroughputRow::new(name, sent.count, &tally)
+            .with_rate(tally.first_us, &tally)
+            .with_sender_cpu(decnet.sender_cpu()?))
     }
 
     fn paced(

@@ -48,6 +48,7 @@ pub struct Postgres {
     _owner: File,
     user: Option<User>,
     port: u16,
+    arguments: Vec<String>,
     child: Option<Child>,
     databases: AtomicU32,
 }
@@ -66,8 +67,18 @@ impl Postgres {
     /// # Panics
     /// If there is no PostgreSQL and none can be fetched; says what to install.
     pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Starts one with these arguments, which win over its own: `["-c", "fsync=on"]` where commits
+    /// are to cost what they cost.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn with(arguments: &[&str]) -> Self {
         let made = tokio::task::spawn_blocking(Self::make).await;
         let mut server = made.expect("making a cluster does not panic");
+        server.arguments = arguments.iter().map(|&it| it.to_owned()).collect();
         for _ in 0..PORTS {
             server.port = free_port();
             server.spawn();
@@ -161,6 +172,7 @@ impl Postgres {
             _owner: owner,
             user,
             port: 0,
+            arguments: Vec::new(),
             child: None,
             databases: AtomicU32::new(0),
         };
@@ -218,6 +230,7 @@ impl Postgres {
                 .args(["-p", &self.port.to_string(), "-h", "127.0.0.1"])
                 // A killed process loses nothing without it; only a power cut would.
                 .args(["-c", "fsync=off", "-c", "max_connections=200"])
+                .args(&self.arguments)
                 .stdout(Stdio::null())
                 .stderr(log);
         });

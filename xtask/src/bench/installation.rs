@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use super::{http, process::Process};
+use super::{http, peers::Servers, process::Process};
 use crate::cargo::clean_environment;
 
 /// Signs the tokens of an installation that lives for minutes.
@@ -40,6 +40,8 @@ pub(super) struct Installation {
     worker: Option<Process>,
     /// With the token of now.
     created: usize,
+    /// Instead of a journal and SQLite.
+    servers: Option<Servers>,
 }
 
 impl Installation {
@@ -57,9 +59,16 @@ impl Installation {
             api: None,
             worker: None,
             created: 0,
+            servers: None,
         };
         new.token = new.new_token()?;
         Ok(new)
+    }
+
+    /// Puts it on a nats-server and a PostgreSQL.
+    pub(super) fn on(mut self, servers: Servers) -> Self {
+        self.servers = Some(servers);
+        self
     }
 
     fn new_token(&self) -> anyhow::Result<String> {
@@ -194,6 +203,11 @@ impl Installation {
             .env("DECNET_JWT_SECRET", JWT_SECRET)
             .env("DECNET_METRICS_ADDR", self.worker_addr.to_string())
             .env("DECNET_WEBHOOK_ALLOW_CIDRS", "127.0.0.1/32");
+        if let Some(servers) = &self.servers {
+            command
+                .env("DECNET_BUS_URL", &servers.bus)
+                .env("DECNET_DATABASE_URL", &servers.database);
+        }
         command
     }
 }

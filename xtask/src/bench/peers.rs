@@ -45,6 +45,21 @@ impl Manner {
     }
 }
 
+/// What an installation on servers runs on; they end with it.
+pub(super) struct Servers {
+    pub(super) bus: String,
+    pub(super) database: String,
+    process: Process,
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // They clean up when their input ends; killed, they would leave their data behind.
+        drop(self.process.child().stdin.take());
+        let _ = self.process.child().wait();
+    }
+}
+
 /// What was sent or accepted.
 pub(super) struct Sent {
     pub(super) count: u64,
@@ -98,6 +113,26 @@ impl Peers {
             .context("the receiver names no address")?;
         receiver.url = format!("http://{addr}/hook");
         Ok(receiver)
+    }
+
+    /// A nats-server and a PostgreSQL for one installation.
+    pub(super) fn servers(&self) -> anyhow::Result<Servers> {
+        let mut process = Process::start(
+            Command::new(&self.program)
+                .arg("servers")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped()),
+        )?;
+        let stdout = process.child().stdout.take().context("no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let said: Value = serde_json::from_str(&line).context("the servers do not start")?;
+        let named = |name: &str| said[name].as_str().map(str::to_owned);
+        Ok(Servers {
+            bus: named("bus").context("no bus")?,
+            database: named("database").context("no database")?,
+            process,
+        })
     }
 
     pub(super) fn bare(

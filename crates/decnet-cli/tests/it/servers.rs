@@ -239,6 +239,28 @@ async fn all_workers_are_killed_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_waits_for_a_database_that_is_away() {
+    let nats = one_nats().await;
+    let turn = MACHINE.lock().await;
+    let mut installation = Installation::start(nats, turn).await;
+    for mut worker in std::mem::take(&mut installation.workers) {
+        assert!(worker.terminate().await.success());
+    }
+    let id = installation.api.api().await;
+    let id = id.publish("attacker.observed", json!({})).await;
+    installation.postgres.kill();
+    let (dir, database) = (installation.dir.path(), &installation.database);
+    let waiting = starter("webhook", dir, &installation.nats, database).spawn();
+    waiting
+        .log()
+        .wait_for("idle until the database answers")
+        .await;
+    installation.workers.push(waiting);
+    installation.postgres.start_again().await;
+    assert_eq!(installation.reconciled(vec![id]).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_day_comes_out_once_with_two_workers() {
     let nats = one_nats().await;
     let turn = MACHINE.lock().await;

@@ -1,5 +1,6 @@
 //! The programs around `decnet` in `cargo xtask bench`, which starts each as a process of its own:
-//! the receiver, the bare loop to compare with, and a publisher.
+//! the receiver, the bare loop to compare with, a publisher, and the servers of an installation on
+//! NATS and PostgreSQL.
 //!
 //! Each prints one JSON object a line and takes one word a line from standard input.
 
@@ -8,13 +9,14 @@ mod events;
 mod flags;
 mod publisher;
 mod receiver;
+mod servers;
 mod tally;
 
 use std::error::Error;
 
 use flags::Flags;
 
-const USAGE: &str = "bench receive|bare|publish --flag value …; see xtask/src/bench.rs";
+const USAGE: &str = "bench receive|bare|publish|servers --flag value …; see xtask/src/bench.rs";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -25,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "receive" => receiver::run(&flags).await,
         "bare" => bare::run(&flags).await,
         "publish" => publisher::run(&flags).await,
+        "servers" => servers::run().await,
         _ => Err(USAGE.into()),
     }
 }
