@@ -92,10 +92,10 @@ async fn what_keeps_it_from_starting_is_said_where_it_was_started() {
     );
 
     let mut command = decnet(dir.path(), ["webhook", "-d"]);
-    let output = finish(command.env("DECNET_BUS_URL", "nats://n")).await;
+    let output = finish(command.env("DECNET_BUS_URL", "amqp://n")).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        stderr(&output).contains("is not in this build"),
+        stderr(&output).contains("DECNET_BUS_URL=\"amqp://…\""),
         "{}",
         stderr(&output)
     );
