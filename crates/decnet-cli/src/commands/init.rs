@@ -1,5 +1,6 @@
 //! `decnet init`: installs the systemd units beside whatever is there, and never over it.
 
+mod bus;
 mod plan;
 mod units;
 
@@ -38,18 +39,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let place = plan::Place::below(&args.root);
     let values = units::Values {
         user: args.user,
         group: args.group,
         prefix: args.prefix.unwrap_or_else(units::own_prefix),
+        broker: bus::socket(&place)?,
     };
-    let place = plan::Place::below(&args.root);
     let steps = plan::plan(&place, &units::rendered(&values)?)?;
     for step in &steps {
         if !args.dry_run {
             step.apply()?;
         }
         say(step, args.dry_run)?;
+    }
+    if let Some(socket) = &values.broker {
+        eprintln!("DECNET's broker is installed here: the units use its socket, {socket}.");
     }
     let changed = steps.iter().any(Step::changes);
     if changed && !args.dry_run {

@@ -143,6 +143,43 @@ async fn no_foreign_file_or_link_is_overwritten() {
 }
 
 #[tokio::test]
+async fn units_beside_a_decnet_broker_use_its_socket() {
+    for (folder, unit, socket) in [
+        (
+            "etc/systemd/system",
+            "[Service]\nExecStart=/opt/decnet/bin/decnet bus\n",
+            "/run/decnet/bus.sock",
+        ),
+        (
+            "usr/lib/systemd/system",
+            "[Service]\nEnvironment=DECNET_BUS_SOCKET=/run/other/bus.sock\n",
+            "/run/other/bus.sock",
+        ),
+    ] {
+        let root = data_dir();
+        let folder = root.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("decnet-bus.service"), unit).unwrap();
+        init(root.path(), &[]).await;
+        for name in ["decnet-api.service", "decnet-webhook.service"] {
+            let text = read(system(root.path()).join(name));
+            let (head, service) = text.split_once("\n[Service]\n").unwrap();
+            assert!(
+                head.contains("\nAfter=decnet-bus.service\nWants=decnet-bus.service\n"),
+                "{text}"
+            );
+            let line = format!("\nEnvironment=DECNET_BUS_SOCKET={socket}\nEnvironmentFile=");
+            assert!(service.contains(&line), "{text}");
+        }
+        let target = read(system(root.path()).join("decnet.target"));
+        assert!(!target.contains("decnet-bus"), "{target}");
+        assert_eq!(read(folder.join("decnet-bus.service")), unit);
+        let said = init(root.path(), &[]).await;
+        assert_eq!(said.matches("unchanged").count(), UNITS.len(), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_packaged_target_is_not_hidden() {
     let root = data_dir();
     let packaged = root.path().join("usr/lib/systemd/system");

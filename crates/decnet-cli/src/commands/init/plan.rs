@@ -64,6 +64,23 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What the unit of this name says, drop-ins aside, wherever systemd would find it.
+    pub(super) fn unit(&self, name: &str) -> anyhow::Result<Option<String>> {
+        for folder in [&self.units].into_iter().chain(&self.packaged) {
+            let path = folder.join(name);
+            match fs::read_to_string(&path) {
+                Ok(text) => return Ok(Some(text)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("reading {}", path.display()));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Whether units of this name are in it, which no root directory has.
 fn holds_units(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|entries| {

@@ -15,6 +15,8 @@ pub(super) struct Values {
     pub(super) user: String,
     pub(super) group: String,
     pub(super) prefix: String,
+    /// The socket of DECNET's broker, where that is installed.
+    pub(super) broker: Option<String>,
 }
 
 /// A unit as it is installed.
@@ -40,6 +42,10 @@ pub(super) fn rendered(values: &Values) -> anyhow::Result<Vec<Unit>> {
                 .replace("@USER@", &values.user)
                 .replace("@GROUP@", &values.group)
                 .replace("@PREFIX@", &values.prefix);
+            let text = match &values.broker {
+                Some(socket) => beside_broker(&text, socket)?,
+                None => text,
+            };
             ensure!(
                 !has_placeholder(&text),
                 "{name} has a placeholder that nothing fills"
@@ -52,6 +58,22 @@ pub(super) fn rendered(values: &Values) -> anyhow::Result<Vec<Unit>> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     units.sort_by_key(|unit| (!unit.is_target(), unit.name.clone()));
     Ok(units)
+}
+
+/// The unit with what it needs to use DECNET's broker; a target needs nothing.
+fn beside_broker(text: &str, socket: &str) -> anyhow::Result<String> {
+    let Some((unit, service)) = text.split_once("\n[Service]\n") else {
+        return Ok(text.to_owned());
+    };
+    let (order, environment) = super::bus::directives(socket);
+    let before = "EnvironmentFile=";
+    let at = service
+        .find(before)
+        .context("a unit reads no environment file")?;
+    let (head, rest) = service.split_at(at);
+    Ok(format!(
+        "{unit}{order}\n[Service]\n{head}{environment}{rest}"
+    ))
 }
 
 /// Where this program is installed, as `<prefix>/bin/decnet`; else the usual place.
@@ -86,6 +108,7 @@ mod tests {
             user: "siem".into(),
             group: "soc".into(),
             prefix: "/opt/decnet".into(),
+            broker: None,
         };
         let units = rendered(&values).unwrap();
         assert!(units[0].is_target());
@@ -115,6 +138,7 @@ mod tests {
             user: "u".into(),
             group: "g".into(),
             prefix: "/p".into(),
+            broker: None,
         };
         let units = rendered(&values).unwrap();
         let wants = units[0]
