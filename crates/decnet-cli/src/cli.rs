@@ -5,8 +5,8 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    api, completions, dead_letters, deliveries, init, listen, publish, replay, serve, status,
-    subscriptions, token, webhook,
+    api, backup, completions, dead_letters, deliveries, init, listen, publish, replay, serve,
+    status, subscriptions, token, webhook,
 };
 
 /// Commands that only the master runs.
@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Publish(publish::Args),
     /// Receive deliveries, verify them and print them
     Listen(listen::Args),
+    /// Copy journal, database and key while everything runs
+    Backup(backup::Args),
+    /// Put a backup back
+    Restore(backup::restore::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
     /// Install the systemd units

@@ -1,6 +1,7 @@
 //! One file a command: its arguments, and what it does with them.
 
 pub(crate) mod api;
+pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod dead_letters;
 pub(crate) mod deliveries;
@@ -43,6 +44,8 @@ pub(crate) fn run(command: Command, env: Env<'_>) -> anyhow::Result<ExitCode> {
         Command::Status(args) => blocking(status::run(args, env)),
         Command::Publish(args) => blocking(publish::run(args, env)),
         Command::Listen(args) => blocking(listen::run(args, env)),
+        Command::Backup(args) => blocking(backup::run(args, env)),
+        Command::Restore(args) => blocking(backup::restore::run(args, env)),
         Command::Completions(args) => {
             completions::run(&args, cli::command(settings::is_gated(env)))
         }

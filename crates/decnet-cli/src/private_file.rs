@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -52,6 +52,27 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
         .persist(path)
         .map_err(|failed| failed.error)?;
     sync_folder(path)
+}
+
+/// Copies a file to a 0600 one, in place of whatever is there.
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::remove_file(to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut copy = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)?;
+    io::copy(&mut File::open(from)?, &mut copy)?;
+    copy.sync_all()
+}
+
+/// Renames a file within its folder, for good when this returns.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(to)
 }
 
 fn staged(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {

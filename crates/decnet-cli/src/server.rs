@@ -190,10 +190,13 @@ impl Server {
         self.probe_addr
     }
 
-    /// Waits until the worker has started; fails with the reason when it does not.
+    /// Waits until the worker has started, or is told to stop before; fails with the reason when it
+    /// does not start.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         while self.runs_worker && self.status.phase() == Phase::Starting {
             tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Ok(()),
                 Some(ended) = self.tasks.join_next() => {
                     self.shutdown.cancel();
                     return match ended {
@@ -318,7 +321,9 @@ pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Res
         let _ = server.wait().await;
         return Err(error);
     }
-    crate::notify::ready(ready_pipe);
+    if !server.shutdown.is_cancelled() {
+        crate::notify::ready(ready_pipe);
+    }
     let report = server.wait().await?;
     eprintln!("{report}");
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,8 @@ pub(crate) use self::{
     jwt::JwtKey,
     nats::NatsOptions,
     server::{
-        HttpOptions, ServerSettings, StorageOptions, WorkerOptions, listen_address, metrics_addr,
+        HttpOptions, ServerSettings, StorageOptions, StorageSettings, WorkerOptions,
+        listen_address, metrics_addr,
     },
 };
 #[cfg(test)]

@@ -47,6 +47,14 @@ pub enum BusError {
         /// SQLite's own words.
         source: Cause,
     },
+    /// A journal's copy is not what was written.
+    #[error("{} is damaged ({found}); take another copy", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite found.
+        found: String,
+    },
     /// Too little free disk to take more events; what is there is reserved for acknowledgements.
     #[error(
         "the disk of {} has {free} bytes free, less than the {least} that must stay free; make room to publish again",

@@ -7,6 +7,7 @@
 mod command;
 mod config;
 mod consumer;
+mod copy;
 mod cursor;
 mod feed;
 mod follower;
@@ -48,6 +49,7 @@ use writer::Writer;
 
 pub use config::{Gap, JournalConfig, Role};
 pub(crate) use consumer::{JournalAcker, JournalConsumer};
+pub use copy::{JournalCopy, JournalLock, check_journal};
 pub(crate) use feed::FEED_LAG;
 pub(crate) use follower::Follower;
 pub(crate) use hub::{Search, Step};

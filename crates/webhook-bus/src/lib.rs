@@ -55,7 +55,7 @@ pub use consumer::{Acker, Consumer, ConsumerSpec, Ready};
 pub use error::{BusError, Cause};
 pub use feed::{Begin, BrokerFeed, FeedConfig, FeedCounts, FeedStatus};
 pub use jetstream::{Hidden, JetStream, JetStreamConfig, NatsLogin};
-pub use journal::{Gap, Journal, JournalConfig, Role};
+pub use journal::{Gap, Journal, JournalConfig, JournalCopy, JournalLock, Role, check_journal};
 pub use message::Message;
 pub use publication::{Publication, dedup_key};
 pub use socket::{BusServer, SocketConfig, serve_socket};

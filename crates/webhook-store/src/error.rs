@@ -33,6 +33,22 @@ pub enum StoreError {
         /// What the driver says.
         source: DbErr,
     },
+    /// An SQLite file that cannot be copied or checked.
+    #[error("cannot copy or check the database {}; see whether it exists, can be read, and has room beside it", path.display())]
+    Copy {
+        /// Which file.
+        path: PathBuf,
+        /// What the driver says.
+        source: DbErr,
+    },
+    /// A database's copy is not what was written.
+    #[error("{} is damaged ({found}); take another copy", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite found.
+        found: String,
+    },
     /// A newer decnet has been here.
     #[error(
         "the database was migrated by a newer decnet (this one does not know {}); run that version, or restore a backup made before the upgrade",
@@ -88,9 +104,10 @@ impl StoreError {
     /// call may succeed later. Otherwise a batch contains a row that never will; bisect it.
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::CreateFile { .. } | Self::Open { .. } => true,
+            Self::CreateFile { .. } | Self::Open { .. } | Self::Copy { .. } => true,
             Self::Database(error) => is_connection(error),
             Self::Url { .. }
+            | Self::Damaged { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }
             | Self::NameTaken(_)

@@ -39,6 +39,7 @@ mod backend;
 mod breaker;
 mod config;
 mod connect;
+mod copy;
 mod counts;
 mod entities;
 mod error;
@@ -63,6 +64,7 @@ mod types;
 mod workers;
 
 pub use config::DatabaseConfig;
+pub use copy::{check_database, copy_database, database_file};
 pub use error::StoreError;
 pub use gaps::Gap;
 pub use log::{

@@ -29,6 +29,29 @@ pub(crate) struct StorageOptions {
     pub(crate) nats: NatsOptions,
 }
 
+/// The same, read.
+#[derive(Debug)]
+pub(crate) struct StorageSettings {
+    pub(crate) data_dir: DataDir,
+    pub(crate) database: DatabaseConfig,
+    pub(crate) bus: BusChoice,
+}
+
+impl StorageSettings {
+    /// Flags first, then variables, then what belongs to the data directory.
+    pub(crate) fn read(
+        env: Env<'_>,
+        options: &StorageOptions,
+        data_dir: DataDir,
+    ) -> Result<Self, SettingError> {
+        Ok(Self {
+            database: database(env, options.database_url.as_deref(), &data_dir)?,
+            bus: BusChoice::read(env, options.bus.as_deref(), &options.nats, &data_dir)?,
+            data_dir,
+        })
+    }
+}
+
 /// Where the API listens.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(crate) struct HttpOptions {

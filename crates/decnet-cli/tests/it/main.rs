@@ -1,5 +1,6 @@
 //! The real binary, as people and scripts run it.
 
+mod backup;
 mod daemon;
 mod dead_letters;
 mod demo;

@@ -81,6 +81,21 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, String), BusError> {
     Ok((connection, incarnation))
 }
 
+/// Opens a journal that exists and is understood, without touching it.
+pub(crate) fn open_existing(path: &Path) -> Result<Connection, BusError> {
+    let wrong = |error| failed("open", path, error);
+    let connection = connect(path).map_err(wrong)?;
+    let schema = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0));
+    match schema.map_err(wrong)? {
+        found if found > SCHEMA => Err(BusError::NewerSchema {
+            path: path.to_owned(),
+            found,
+            known: SCHEMA,
+        }),
+        _ => Ok(connection),
+    }
+}
+
 /// Opens one more connection to a journal that exists, for queries alone.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path)?;
@@ -97,7 +112,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Events may hold anything, so nobody else reads them. SQLite's further files inherit the mode.
-fn create_private(path: &Path) -> Result<(), BusError> {
+pub(crate) fn create_private(path: &Path) -> Result<(), BusError> {
     let created = OpenOptions::new()
         .write(true)
         .create(true)

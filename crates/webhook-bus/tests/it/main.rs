@@ -2,6 +2,7 @@
 
 mod behind;
 mod client;
+mod copy;
 mod feed;
 mod jetstream;
 mod kill;
