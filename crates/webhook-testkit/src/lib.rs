@@ -18,16 +18,20 @@
 
 mod broker;
 mod build;
+mod mariadb;
 mod nats;
 mod postgres;
+mod process;
 mod receiver;
 mod reconcile;
+mod scratch;
 mod signature;
 mod soak;
 pub mod tools;
 
 pub use broker::{Broker, Published};
 pub use build::{event, free_port, temp_dir};
+pub use mariadb::MariaDb;
 pub use nats::{NatsCluster, NatsServer};
 pub use postgres::Postgres;
 pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};

@@ -7,39 +7,26 @@ mod wire;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
-    time::{Duration, Instant},
 };
 
-use nix::{
-    sys::{
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
-    },
-    unistd::Pid,
-};
 use tempfile::TempDir;
 
-use crate::{build::free_port, tools};
+use crate::{
+    build::free_port,
+    process::{PORTS, Process},
+};
 
 pub use cluster::NatsCluster;
 
-/// Longest wait for a server to answer, or to go; a loaded machine takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Pause between two looks.
-const POLL: Duration = Duration::from_millis(20);
-/// A port that was free may be taken when the server binds it: so many other ones are tried.
-const PORTS: usize = 5;
-
 /// A nats-server of the test's own, with JetStream and its store in a temporary directory. Ended
-/// when dropped, and when the test's process is killed (see [`tools::spawn`]).
+/// when dropped, and when the test's process is killed.
 #[derive(Debug)]
 pub struct NatsServer {
+    process: Process,
     program: PathBuf,
     dir: TempDir,
     name: String,
     port: u16,
-    child: Option<Child>,
 }
 
 impl NatsServer {
@@ -95,10 +82,7 @@ impl NatsServer {
 
     /// SIGKILL, and waits until it is gone. What it stored stays.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("a child may be killed");
-            child.wait().expect("a child may be waited for");
-        }
+        self.process.kill();
     }
 
     /// Starts it again on the same port and store.
@@ -106,7 +90,6 @@ impl NatsServer {
     /// # Panics
     /// If it does not come up.
     pub async fn start_again(&mut self) {
-        assert!(self.child.is_none(), "it runs");
         self.spawn();
         assert!(self.answers().await, "{}", self.log());
     }
@@ -119,36 +102,28 @@ impl NatsServer {
 
     /// Stops it in its tracks: connections stay, nothing is answered. Until [`Self::thaw`].
     pub fn freeze(&self) {
-        let pid = self.signal(Signal::SIGSTOP);
-        // Its threads stop one after the other.
-        waitpid(pid, Some(WaitPidFlag::WUNTRACED)).expect("a child may be waited for");
+        self.process.freeze();
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
+        self.process.thaw();
     }
 
     /// What it logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        self.process.log()
     }
 
     fn new(program: PathBuf, name: &str, port: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
         Self {
+            process: Process::new("nats-server", dir.path().join("log")),
             program,
-            dir: tempfile::tempdir().expect("a temporary directory"),
+            dir,
             name: name.to_owned(),
             port,
-            child: None,
         }
-    }
-
-    fn signal(&self, signal: Signal) -> Pid {
-        let child = self.child.as_ref().expect("it runs");
-        let pid = Pid::from_raw(child.id().cast_signed());
-        kill(pid, signal).expect("a child may be signalled");
-        pid
     }
 
     fn configure(&self, config: &str) {
@@ -162,44 +137,19 @@ impl NatsServer {
 
     fn spawn(&mut self) {
         let dir = self.dir.path();
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join("log"))
-            .expect("a temporary file");
-        let child = tools::spawn(&self.program, |command| {
+        self.process.start(&self.program, |command| {
             command
                 .arg("-c")
                 .arg(dir.join("server.conf"))
                 .arg("--store_dir")
-                .arg(dir.join("store"))
-                .stdout(Stdio::null())
-                .stderr(log);
+                .arg(dir.join("store"));
         });
-        self.child = Some(child.expect("nats-server starts"));
     }
 
     /// Whether it came up; false once it has ended by itself.
     async fn answers(&mut self) -> bool {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if wire::greets(self.port).await {
-                return true;
-            }
-            let child = self.child.as_mut().expect("just started");
-            if child.try_wait().expect("a child").is_some() {
-                self.child = None;
-                return false;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        panic!("nats-server does not answer: {}", self.log());
-    }
-}
-
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        self.kill();
+        let port = self.port;
+        self.process.comes_up(|| wire::greets(port)).await
     }
 }
 

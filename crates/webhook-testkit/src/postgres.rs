@@ -4,35 +4,23 @@ mod obtain;
 mod wire;
 
 use std::{
-    env,
-    fs::{self, File},
-    io,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use nix::unistd::{Uid, User};
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::{
     build::free_port,
-    tools::{self, run},
+    process::{PATIENCE, POLL, PORTS, Process},
+    scratch::Scratch,
+    tools::run,
 };
 
-/// Longest wait for a server to answer, or to go; a loaded machine takes seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Pause between two looks.
-const POLL: Duration = Duration::from_millis(20);
-/// A port that was free may be taken when the server binds it: so many other ones are tried.
-const PORTS: usize = 5;
-/// How the directories of its data begin.
-const PREFIX: &str = "decnet-pg-";
-/// The file in them that their process keeps locked.
-const OWNER: &str = "owner";
 /// Who may run it when this process is root, which PostgreSQL refuses to be.
 const USERS: [&str; 3] = ["postgres", "nobody", "daemon"];
 
@@ -42,14 +30,12 @@ static SHARED: OnceCell<Postgres> = OnceCell::const_new();
 /// the test's process is killed.
 #[derive(Debug)]
 pub struct Postgres {
+    process: Process,
     programs: PathBuf,
-    dir: TempDir,
-    /// Locked while this process lives.
-    _owner: File,
+    dir: Scratch,
     user: Option<User>,
     port: u16,
     arguments: Vec<String>,
-    child: Option<Child>,
     databases: AtomicU32,
 }
 
@@ -86,7 +72,7 @@ impl Postgres {
                 return server;
             }
         }
-        panic!("PostgreSQL does not start: {}", server.log());
+        panic!("PostgreSQL does not start: {}", server.process.log());
     }
 
     /// A fresh, empty database: `postgres://postgres@127.0.0.1:<port>/<name>`.
@@ -118,10 +104,7 @@ impl Postgres {
 
     /// SIGKILL of the server. Its sessions notice and end; what it committed stays.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("a child may be killed");
-            child.wait().expect("a child may be waited for");
-        }
+        self.process.kill();
     }
 
     /// Starts it again on the same port and data.
@@ -129,7 +112,6 @@ impl Postgres {
     /// # Panics
     /// If it does not come up.
     pub async fn start_again(&mut self) {
-        assert!(self.child.is_none(), "it runs");
         let begun = Instant::now();
         // The sessions of the one that was killed may be a moment behind it.
         while begun.elapsed() < PATIENCE {
@@ -139,7 +121,7 @@ impl Postgres {
             }
             tokio::time::sleep(POLL).await;
         }
-        panic!("PostgreSQL does not come up again: {}", self.log());
+        panic!("PostgreSQL does not come up again: {}", self.process.log());
     }
 
     /// SIGKILL, and up again on the same port and data.
@@ -148,18 +130,8 @@ impl Postgres {
         self.start_again().await;
     }
 
-    /// What it logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-
     fn make() -> Self {
-        sweep(&env::temp_dir());
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .tempdir()
-            .expect("a temporary directory");
-        let owner = own(dir.path()).expect("a temporary file");
+        let dir = Scratch::new();
         let user = Uid::effective().is_root().then(unprivileged);
         if let Some(user) = &user {
             let own = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
@@ -167,13 +139,12 @@ impl Postgres {
         }
         let programs = obtain::programs(user.is_some().then(|| dir.path()));
         let server = Self {
+            process: Process::new("PostgreSQL", dir.path().join("log")),
             programs,
             dir,
-            _owner: owner,
             user,
             port: 0,
             arguments: Vec::new(),
-            child: None,
             databases: AtomicU32::new(0),
         };
         let mut initdb = server.command("initdb");
@@ -213,78 +184,29 @@ impl Postgres {
     }
 
     fn spawn(&mut self) {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("log"))
-            .expect("a temporary file");
         let command = self.command("postgres");
-        let child = tools::spawn(Path::new(command.get_program()), |spawned| {
+        let (data, dir) = (self.data(), self.dir.path());
+        let program = Path::new(command.get_program());
+        self.process.start(program, |spawned| {
             spawned
-                .current_dir(self.dir.path())
+                .current_dir(dir)
                 .args(command.get_args())
                 .arg("-D")
-                .arg(self.data())
+                .arg(data)
                 .arg("-k")
-                .arg(self.dir.path())
+                .arg(dir)
                 .args(["-p", &self.port.to_string(), "-h", "127.0.0.1"])
                 // A killed process loses nothing without it; only a power cut would.
                 .args(["-c", "fsync=off", "-c", "max_connections=200"])
-                .args(&self.arguments)
-                .stdout(Stdio::null())
-                .stderr(log);
+                .args(&self.arguments);
         });
-        self.child = Some(child.expect("PostgreSQL starts"));
     }
 
     /// Whether it came up; false once it has ended by itself.
     async fn answers(&mut self) -> bool {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            if wire::execute(self.port, "postgres", "SELECT 1")
-                .await
-                .is_ok()
-            {
-                return true;
-            }
-            let child = self.child.as_mut().expect("just started");
-            if child.try_wait().expect("a child").is_some() {
-                self.child = None;
-                return false;
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        panic!("PostgreSQL does not answer: {}", self.log());
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Marks a directory as that of a living process. The mark is locked before it has its name, so
-/// that nobody finds it without.
-fn own(dir: &Path) -> io::Result<File> {
-    let owner = File::create(dir.join("owner.new"))?;
-    owner.lock()?;
-    fs::rename(dir.join("owner.new"), dir.join(OWNER))?;
-    Ok(owner)
-}
-
-/// Removes what processes left behind that are gone. The shared server is never dropped: no static
-/// is.
-fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let owner = File::open(entry.path().join(OWNER));
-        if owner.is_ok_and(|owner| owner.try_lock().is_ok()) {
-            // Another process may be at it, too.
-            let _ = fs::remove_dir_all(entry.path());
-        }
+        let port = self.port;
+        let answers = || async move { wire::execute(port, "postgres", "SELECT 1").await.is_ok() };
+        self.process.comes_up(answers).await
     }
 }
 

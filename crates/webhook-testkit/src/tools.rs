@@ -40,6 +40,29 @@ pub fn fetched(
     Ok(whole)
 }
 
+/// Downloads packages of Debian's and unpacks them in a folder, for which nobody need be root.
+pub fn debian(folder: &Path, packages: &[&str]) -> Result<(), String> {
+    let download = || {
+        run(Command::new("apt-get")
+            .arg("download")
+            .args(packages)
+            .current_dir(folder))
+    };
+    // Lists that are missing or old are root's to renew.
+    download().or_else(|why| {
+        run(Command::new("apt-get").args(["update", "-qq"])).map_err(|_| why)?;
+        download()
+    })?;
+    let files = fs::read_dir(folder).map_err(|error| error.to_string())?;
+    for file in files.filter_map(Result::ok).map(|file| file.path()) {
+        if file.extension().is_some_and(|it| it == "deb") {
+            run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(folder))?;
+            fs::remove_file(&file).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a command to its end; the error is what it said.
 pub fn run(command: &mut Command) -> Result<Output, String> {
     let shown = command.get_program().display().to_string();

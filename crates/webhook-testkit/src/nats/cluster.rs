@@ -2,8 +2,11 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{NatsServer, PATIENCE, POLL, PORTS, obtain, wire};
-use crate::build::free_port;
+use super::{NatsServer, obtain, wire};
+use crate::{
+    build::free_port,
+    process::{PATIENCE, POLL, PORTS},
+};
 
 /// Fewer have no majority left when one is lost.
 const NODES: usize = 3;
@@ -103,7 +106,7 @@ impl NatsCluster {
     }
 
     async fn ask(&self, subject: &str) -> Option<Value> {
-        for node in self.nodes.iter().filter(|node| node.child.is_some()) {
+        for node in self.nodes.iter().filter(|node| node.process.runs()) {
             if let Some(answer) = wire::ask(node.port, subject).await {
                 return Some(answer);
             }
@@ -115,7 +118,7 @@ impl NatsCluster {
     fn running(&self, name: &str) -> Option<usize> {
         self.nodes
             .iter()
-            .position(|node| node.name == name && node.child.is_some())
+            .position(|node| node.name == name && node.process.runs())
     }
 }
 

