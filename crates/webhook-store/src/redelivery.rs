@@ -167,17 +167,18 @@ pub(crate) fn is_sendable(has_body: bool, error: Option<&str>) -> bool {
     has_body && !error.is_some_and(|error| error.starts_with("undecodable"))
 }
 
-/// Makes rows due now, their rounds beginning anew. A lease on one of them goes on.
+/// Makes rows due now by the clock that they are claimed by, their rounds beginning anew. A lease on
+/// one of them goes on.
 pub(crate) async fn requeue(txn: &WriteTxn, ids: &[i64]) -> Result<u64, StoreError> {
-    let now = UtcTime::now().micros();
+    let now = backend::clock(txn.backend());
     let requeued = delivery::Entity::update_many()
         .col_expr(
             Column::Status,
             Expr::val(status_code(DeliveryStatus::Retrying)),
         )
         .col_expr(Column::Round, Expr::val(0))
-        .col_expr(Column::UpdatedAt, Expr::val(now))
-        .col_expr(Column::NextAttemptAt, Expr::val(now))
+        .col_expr(Column::UpdatedAt, now.clone())
+        .col_expr(Column::NextAttemptAt, now)
         .filter(Column::Id.is_in(ids.iter().copied()))
         .filter(Column::Status.ne(status_code(DeliveryStatus::Delivered)))
         .exec(txn.conn())

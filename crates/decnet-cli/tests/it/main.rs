@@ -1,6 +1,7 @@
 //! The real binary, as people and scripts run it.
 
 mod backup;
+mod clocks;
 mod daemon;
 mod dead_letters;
 mod demo;
