@@ -19,7 +19,8 @@ House tasks of this workspace.
 
 Usage: cargo xtask <command>
 
-  test                everything that must pass: format, tidy, clippy, docs, all tests
+  test [--full]       what must pass: format, tidy, clippy, docs, tests; --full adds those on
+                      MariaDB and the oldest nats-server, and the longest
   tidy [--root DIR]   the house rules as checks (of the workspace in DIR)
   soak [--release] [--alone | --long]
                       each crate's tests alone, then all tests in their long variants
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        ["test"] => test::run(),
+        ["test", flags @ ..] => test::run(flags),
         ["tidy"] => tidy::run(&cargo::workspace_root()),
         ["tidy", "--root", root] => tidy::run(root.as_ref()),
         ["soak", flags @ ..] => soak::run(flags),

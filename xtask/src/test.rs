@@ -3,6 +3,8 @@
 //! The workspace is linted and tested as a whole, so that each dependency is compiled once for
 //! checking and once for running, with one set of features.
 
+use anyhow::bail;
+
 use crate::{
     cargo::{cargo, workspace_root},
     crash, preflight,
@@ -10,12 +12,32 @@ use crate::{
     tidy,
 };
 
+/// What not even the full run does.
 const LEFT_OUT: &[&str] = &[
     "long variants, and each crate's tests alone (cargo xtask soak)",
     "benchmarks (cargo xtask bench)",
 ];
+/// What the full run adds: the tests that are ignored with it for a reason.
+const ONLY_IN_FULL: &str =
+    "MariaDB, the oldest nats-server, and the longest tests (cargo xtask test --full)";
+/// Those that are ignored because others start them.
+const HALVES: [&str; 2] = ["kill::child", "memory::child"];
 
-pub(crate) fn run() -> anyhow::Result<()> {
+pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
+    let full = match flags {
+        [] => false,
+        ["--full"] => true,
+        other => bail!("test knows --full, not {}", other.join(" ")),
+    };
+    let with_ignored: Vec<&str> = if full {
+        let skipped = HALVES.iter().flat_map(|half| ["--skip", half]);
+        ["--", "--include-ignored"]
+            .into_iter()
+            .chain(skipped)
+            .collect()
+    } else {
+        Vec::new()
+    };
     preflight::check()?;
     let mut steps = Steps::default();
     steps.command(
@@ -39,8 +61,14 @@ pub(crate) fn run() -> anyhow::Result<()> {
     );
     steps.tests(
         "cargo test (unit, integration, doc)",
-        cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"]),
+        cargo()
+            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+            .args(&with_ignored),
     );
-    steps.tests(crash::NAME, &mut crash::tests(&[]));
-    steps.finish(LEFT_OUT)
+    steps.tests(crash::NAME, crash::tests(&[]).args(&with_ignored));
+    let mut left_out = LEFT_OUT.to_vec();
+    if !full {
+        left_out.insert(0, ONLY_IN_FULL);
+    }
+    steps.finish(&left_out)
 }

@@ -253,6 +253,9 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NameTaken(_) => Self::NameTaken,
+            StoreError::NoRoom { column, .. } => {
+                Self::Invalid(vec![FieldError::new(column, error.to_string())])
+            }
             away if away.is_connection() => Self::DatabaseAway(chain(&away)),
             other => Self::Internal(chain(&other)),
         }

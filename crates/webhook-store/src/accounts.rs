@@ -6,14 +6,13 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DeriveIden,
+    ConnectionTrait, DeriveIden,
     sea_query::{Expr, ExprTrait, Query},
 };
-use sea_orm_migration::SchemaManager;
 use tokio::time::Instant;
 use webhook_model::UtcTime;
 
-use crate::{Store, StoreError, UserRow, backend};
+use crate::{Store, StoreError, UserRow, backend, session::Reader};
 
 /// How long something that was not there is believed to be still missing: DECNET may be installed
 /// beside us at any time.
@@ -56,9 +55,9 @@ enum Known {
 impl Presence {
     async fn check(
         &self,
-        db: &DatabaseConnection,
-        table: &str,
-        column: &str,
+        db: &Reader,
+        table: &'static str,
+        column: &'static str,
     ) -> Result<bool, StoreError> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
@@ -66,8 +65,7 @@ impl Presence {
             Known::MissingAt(at) if at.elapsed() < RECHECK => return Ok(false),
             Known::MissingAt(_) | Known::Nothing => {}
         }
-        let manager = SchemaManager::new(db);
-        let present = manager.has_table(table).await? && manager.has_column(table, column).await?;
+        let present = db.has_column(table, column).await?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = if present {
             Known::Present
         } else {

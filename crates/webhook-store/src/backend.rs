@@ -1,15 +1,22 @@
 //! Every difference between the databases, in one place.
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
-    IsolationLevel, QuerySelect, Select, SqliteTransactionMode, Statement, TransactionOptions,
-    sea_query::{ColumnDef, Expr, ExprTrait, IntoColumnRef, LockBehavior, LockType, Value},
+    AccessMode, ConnAcquireErr, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, IsolationLevel, QuerySelect, Select, SqliteTransactionMode, Statement,
+    TransactionOptions,
+    sea_query::{
+        BinOper, ColumnDef, Expr, ExprTrait, IndexCreateStatement, IntoColumnRef, LockBehavior,
+        LockType, TableCreateStatement, Value,
+    },
     sqlx,
 };
+use sea_orm_migration::SchemaManager;
 use webhook_model::UtcTime;
 
-/// Names the lock under which a server's tables are migrated.
+/// Names the lock under which PostgreSQL's tables are migrated.
 const MIGRATION_LOCK: u32 = 0x6465_636e;
+/// The same for MySQL, whose locks are the whole server's.
+const NAMED_LOCK: &str = "CONCAT('decnet_', MD5(DATABASE()))";
 /// Longest wait for another process's migration; one of millions of rows takes minutes.
 const MIGRATION_SECONDS: u32 = 600;
 
@@ -21,7 +28,8 @@ pub(crate) fn writing(backend: DbBackend) -> TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         },
-        // MySQL's default would read what was there before a lock was waited for.
+        // Its sessions are so from their beginning, see `connect`.
+        DbBackend::MySql => TransactionOptions::default(),
         _ => TransactionOptions {
             isolation_level: Some(IsolationLevel::ReadCommitted),
             ..TransactionOptions::default()
@@ -31,16 +39,22 @@ pub(crate) fn writing(backend: DbBackend) -> TransactionOptions {
 
 /// Waits for this process's turn to migrate. SQLite's transaction has its lock already.
 pub(crate) async fn lock_migrations(txn: &DatabaseTransaction) -> Result<(), DbErr> {
-    let sql = match txn.get_database_backend() {
+    let backend = txn.get_database_backend();
+    let sql = match backend {
         DbBackend::Postgres => format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"),
-        DbBackend::MySql => {
-            format!("SELECT GET_LOCK('decnet_{MIGRATION_LOCK}', {MIGRATION_SECONDS})")
-        }
+        DbBackend::MySql => format!("SELECT GET_LOCK({NAMED_LOCK}, {MIGRATION_SECONDS})"),
         _ => return Ok(()),
     };
-    txn.query_all_raw(Statement::from_string(txn.get_database_backend(), sql))
-        .await
-        .map(drop)
+    let answer = txn
+        .query_one_raw(Statement::from_string(backend, sql))
+        .await?;
+    if backend == DbBackend::MySql {
+        let taken: Option<i32> = answer.map(|row| row.try_get_by_index(0)).transpose()?;
+        if taken != Some(1) {
+            return Err(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout));
+        }
+    }
+    Ok(())
 }
 
 /// Lets the next one migrate; elsewhere than on MySQL the transaction's end does.
@@ -48,7 +62,7 @@ pub(crate) async fn unlock_migrations(txn: &DatabaseTransaction) -> Result<(), D
     if txn.get_database_backend() != DbBackend::MySql {
         return Ok(());
     }
-    let sql = format!("SELECT RELEASE_LOCK('decnet_{MIGRATION_LOCK}')");
+    let sql = format!("SELECT RELEASE_LOCK({NAMED_LOCK})");
     txn.query_all_raw(Statement::from_string(DbBackend::MySql, sql))
         .await
         .map(drop)
@@ -106,6 +120,44 @@ pub(crate) fn datetime(backend: DbBackend, time: Option<UtcTime>) -> Expr {
     }
 }
 
+/// Whether a text column of DECNET's holds just this: its collation in MySQL takes `A` for `a`.
+pub(crate) fn is_exactly(
+    backend: DbBackend,
+    column: impl IntoColumnRef + Copy,
+    value: &str,
+) -> Expr {
+    let equal = Expr::col(column).eq(value);
+    match backend {
+        // By the index first, then byte by byte.
+        DbBackend::MySql => equal.and(Expr::col(column).binary(BinOper::Custom("= BINARY"), value)),
+        _ => equal,
+    }
+}
+
+/// What a table of ours needs said in MySQL, where a server's own defaults may be anything.
+pub(crate) fn ours(backend: DbBackend, mut table: TableCreateStatement) -> TableCreateStatement {
+    if backend == DbBackend::MySql {
+        table
+            .engine("InnoDB")
+            .character_set("utf8mb4")
+            .collate("utf8mb4_bin");
+    }
+    table
+}
+
+/// Makes an index unless it is there: see [`migrations::migrate`](crate::migrations::migrate).
+pub(crate) async fn create_index(
+    manager: &SchemaManager<'_>,
+    table: &str,
+    index: IndexCreateStatement,
+) -> Result<(), DbErr> {
+    let name = index.get_index_spec().get_name().unwrap_or_default();
+    if manager.has_index(table, name).await? {
+        return Ok(());
+    }
+    manager.create_index(index).await
+}
+
 /// The database's clock in epoch microseconds, by which leases run. SQLite is this process.
 pub(crate) fn clock(backend: DbBackend) -> Expr {
     match backend {
@@ -159,6 +211,14 @@ pub(crate) fn is_row_fault(error: &dyn sqlx::error::DatabaseError) -> bool {
             primary(&code),
             Some(TOO_BIG | CONSTRAINT | MISMATCH | RANGE)
         );
+    }
+    if let Some(mysql) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // These have no class of their own in MySQL: an incorrect value, a violated check.
+        const INCORRECT_VALUE: u16 = 1366;
+        const CHECK_VIOLATED: u16 = 3819;
+        if matches!(mysql.number(), INCORRECT_VALUE | CHECK_VIOLATED) {
+            return true;
+        }
     }
     // SQLSTATE classes: data exception, integrity violation, program limit exceeded.
     ["22", "23", "54"]

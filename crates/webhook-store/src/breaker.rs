@@ -16,7 +16,6 @@ use crate::{
         state::{self, Column},
         subscription::WebhookSubscriptions as Subscription,
     },
-    record::{MAX_ERROR_CHARS, text},
     redelivery::micros,
     store::WriteTxn,
 };
@@ -35,15 +34,12 @@ impl Store {
         if !locked(&txn, uuid, epoch).await? {
             return txn.unused(false).await;
         }
-        let now = UtcTime::now();
+        let now = txn.now();
         let mut update = update(uuid, true);
         update
             .value(Subscription::Enabled, false)
-            .value(
-                Subscription::AutoDisabledAt,
-                backend::datetime(txn.backend(), Some(now)),
-            )
-            .value(Subscription::LastError, text(reason, MAX_ERROR_CHARS));
+            .value(Subscription::AutoDisabledAt, txn.datetime(Some(now)))
+            .value(Subscription::LastError, txn.room().last_error(reason));
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
             return txn.unused(false).await;
         }
@@ -113,11 +109,8 @@ impl Store {
         let now = Some(UtcTime::now());
         let mut update = update(uuid, false);
         update
-            .value(
-                Subscription::LastFailureAt,
-                backend::datetime(txn.backend(), now),
-            )
-            .value(Subscription::LastError, text(error, MAX_ERROR_CHARS));
+            .value(Subscription::LastFailureAt, txn.datetime(now))
+            .value(Subscription::LastError, txn.room().last_error(error));
         txn.conn().execute(&update).await?;
         let before = BreakerState::of(State::Tripped { at }, found.as_ref(), UtcTime::now());
         let state = state::ActiveModel {
@@ -142,14 +135,8 @@ impl Store {
         update
             .and_where(Expr::col(Subscription::AutoDisabledAt).is_not_null())
             .value(Subscription::Enabled, true)
-            .value(
-                Subscription::AutoDisabledAt,
-                backend::datetime(txn.backend(), None),
-            )
-            .value(
-                Subscription::LastSuccessAt,
-                backend::datetime(txn.backend(), now),
-            )
+            .value(Subscription::AutoDisabledAt, txn.datetime(None))
+            .value(Subscription::LastSuccessAt, txn.datetime(now))
             .value(Subscription::ConsecutiveFailures, 0)
             .value(Subscription::LastError, Option::<String>::None);
         if txn.conn().execute(&update).await?.rows_affected() == 0 {

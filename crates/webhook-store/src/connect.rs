@@ -2,6 +2,7 @@
 
 mod server;
 mod sqlite;
+mod version;
 
 use std::str::FromStr;
 

@@ -33,6 +33,16 @@ pub enum StoreError {
         /// What the driver says.
         source: DbErr,
     },
+    /// A server without what we need.
+    #[error("the database {url} is {version}; decnet needs {oldest} or newer")]
+    TooOld {
+        /// The URL without its password.
+        url: String,
+        /// What the server says it is.
+        version: String,
+        /// What it would have to be.
+        oldest: &'static str,
+    },
     /// An SQLite file that cannot be copied or checked.
     #[error("cannot copy or check the database {}; see whether it exists, can be read, and has room beside it", path.display())]
     Copy {
@@ -67,6 +77,16 @@ pub enum StoreError {
         table: &'static str,
         /// The column.
         column: String,
+    },
+    /// DECNET's own table cannot hold a value.
+    #[error(
+        "{column} does not fit into table webhook_subscriptions of this database as DECNET made it: {reason}; shorten it, or widen the column: ALTER TABLE webhook_subscriptions MODIFY {column} VARCHAR(2048) CHARACTER SET utf8mb4 NOT NULL"
+    )]
+    NoRoom {
+        /// The column, which is also the field of the API.
+        column: &'static str,
+        /// What is in the way.
+        reason: String,
     },
     /// Names of subscriptions are unique, case-sensitive.
     #[error("a webhook named {0:?} exists already")]
@@ -110,6 +130,8 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }
+            | Self::TooOld { .. }
+            | Self::NoRoom { .. }
             | Self::NameTaken(_)
             | Self::NoPatterns
             | Self::BadRow { .. }

@@ -8,12 +8,12 @@ use sea_orm::{
 use webhook_model::UtcTime;
 
 use crate::{
-    FailureCount, Store, StoreError, backend, breaker,
+    FailureCount, Store, StoreError, breaker,
     entities::{
         state::{self, Column},
         subscription::WebhookSubscriptions as Subscription,
     },
-    record::{MAX_ERROR_CHARS, failure_count, text},
+    record::failure_count,
 };
 
 impl Store {
@@ -28,7 +28,7 @@ impl Store {
     ) -> Result<Option<FailureCount>, StoreError> {
         let txn = self.begin_write().await?;
         if breaker::held(&txn, uuid, epoch).await?.is_none() {
-            return Ok(None);
+            return txn.unused(None).await;
         }
         let update = Query::update()
             .table(Subscription::Table)
@@ -36,11 +36,8 @@ impl Store {
                 Subscription::ConsecutiveFailures,
                 Expr::col(Subscription::ConsecutiveFailures).add(1),
             )
-            .value(
-                Subscription::LastFailureAt,
-                backend::datetime(txn.backend(), Some(at)),
-            )
-            .value(Subscription::LastError, text(error, MAX_ERROR_CHARS))
+            .value(Subscription::LastFailureAt, txn.datetime(Some(at)))
+            .value(Subscription::LastError, txn.room().last_error(error))
             .and_where(Expr::col(Subscription::Uuid).eq(uuid))
             .to_owned();
         txn.conn().execute(&update).await?;
@@ -60,7 +57,7 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !breaker::locked(&txn, uuid, epoch).await? {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         let paused = state::Entity::update_many()
             .col_expr(Column::PauseUntil, Expr::val(until.micros()))
@@ -73,7 +70,7 @@ impl Store {
             .exec(txn.conn())
             .await?;
         if paused.rows_affected == 0 {
-            return Ok(false);
+            return txn.unused(false).await;
         }
         txn.bump_config_version().await?;
         txn.commit().await?;

@@ -50,6 +50,18 @@ impl Store {
         };
         let mut conflict = OnConflict::columns([Column::PairId, Column::FromSeq]);
         let txn = self.begin_write().await?;
+        // MySQL's answer to the insert does not tell.
+        let known = gap::Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::PairId.eq(&gap.pair_id))
+            .filter(Column::FromSeq.eq(signed(gap.from_seq)?))
+            .into_tuple::<i64>()
+            .one(txn.conn())
+            .await?;
+        if known.is_some() {
+            return txn.unused(false).await;
+        }
         let inserted = gap::Entity::insert(row)
             .on_conflict(conflict.do_nothing_on([Column::Id]).to_owned())
             .exec_without_returning(txn.conn())

@@ -56,6 +56,8 @@ mod record;
 mod redelivery;
 mod replays;
 mod retention;
+mod room;
+mod session;
 mod settings;
 mod snapshot;
 mod store;

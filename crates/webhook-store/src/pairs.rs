@@ -34,11 +34,12 @@ impl Store {
             Err(StoreError::BadRow { .. }) => false,
             Err(error) => return Err(error),
         };
-        if changed {
-            txn.bump_epoch(uuid).await?;
-            txn.commit().await?;
+        if !changed {
+            return txn.unused(false).await;
         }
-        Ok(changed)
+        txn.bump_epoch(uuid).await?;
+        txn.commit().await?;
+        Ok(true)
     }
 
     /// After the bus was recreated: every live pair that counts on another incarnation is ended
@@ -47,7 +48,7 @@ impl Store {
     pub async fn rebase_pairs(&self, incarnation: &str) -> Result<Vec<Pair>, StoreError> {
         let txn = self.begin_write().await?;
         if stale(txn.conn(), incarnation).await?.is_empty() {
-            return Ok(Vec::new());
+            return txn.unused(Vec::new()).await;
         }
         // Keeps other workers out, which notice the same thing in the same moment.
         txn.bump_config_version().await?;

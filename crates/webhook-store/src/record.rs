@@ -12,8 +12,7 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -26,6 +25,7 @@ use crate::{
         state,
         subscription::WebhookSubscriptions as Subscription,
     },
+    session::Txn,
     store::WriteTxn,
 };
 use fold::Fold;
@@ -116,7 +116,7 @@ impl Store {
 
 /// The epochs of the batch's subscriptions, held until the transaction ends.
 async fn epochs(
-    conn: &DatabaseTransaction,
+    conn: &Txn,
     records: &[DeliveryRecord],
 ) -> Result<HashMap<String, i64>, StoreError> {
     let uuids: BTreeSet<&str> = records.iter().map(|r| r.subscription.as_str()).collect();
@@ -136,11 +136,11 @@ async fn epochs(
 
 /// Stores records some of which are there already; answers those that changed something.
 async fn raise<'a>(
-    conn: &DatabaseTransaction,
+    conn: &Txn,
     inserts: &Inserts,
     records: &'a [DeliveryRecord],
 ) -> Result<Vec<&'a DeliveryRecord>, StoreError> {
-    let mut known = look_up(conn, records).await?;
+    let mut known = look_up(conn, &records.iter().collect::<Vec<_>>()).await?;
     let (mut new, mut higher, mut risen) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
         let place = (record.pair_id.as_str(), record.seq);
@@ -192,10 +192,7 @@ fn below(record: &DeliveryRecord) -> Expr {
     lower.or(Column::Status.eq(status).and(Column::Attempts.lt(attempts)))
 }
 
-async fn look_up<'a>(
-    conn: &DatabaseTransaction,
-    records: &'a [DeliveryRecord],
-) -> Result<Known<'a>, StoreError> {
+async fn look_up<'a>(conn: &Txn, records: &[&'a DeliveryRecord]) -> Result<Known<'a>, StoreError> {
     let mut by_pair: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for record in records {
         by_pair
@@ -231,7 +228,6 @@ async fn count<'a>(
     records: impl Iterator<Item = &'a DeliveryRecord>,
     epochs: &HashMap<String, i64>,
 ) -> Result<Vec<FailureCount>, StoreError> {
-    let backend = txn.backend();
     let mut failing = Vec::new();
     for (uuid, fold) in Fold::by_subscription(records, epochs) {
         let failures = i32::try_from(fold.failures).unwrap_or(i32::MAX);
@@ -240,21 +236,16 @@ async fn count<'a>(
         update.and_where(Expr::col(Subscription::Uuid).eq(uuid));
         if let Some(at) = fold.last_success {
             update.value(Subscription::ConsecutiveFailures, failures);
-            update.value(
-                Subscription::LastSuccessAt,
-                backend::datetime(backend, Some(at)),
-            );
+            update.value(Subscription::LastSuccessAt, txn.datetime(Some(at)));
         } else {
             let sum = Expr::col(Subscription::ConsecutiveFailures).add(failures);
             update.value(Subscription::ConsecutiveFailures, sum);
         }
         if let Some(at) = fold.last_failure {
-            update.value(
-                Subscription::LastFailureAt,
-                backend::datetime(backend, Some(at)),
-            );
+            update.value(Subscription::LastFailureAt, txn.datetime(Some(at)));
         }
-        update.value(Subscription::LastError, fold.last_error);
+        let last_error = fold.last_error.map(|error| txn.room().last_error(&error));
+        update.value(Subscription::LastError, last_error);
         txn.conn().execute(&update).await?;
         if fold.failures > 0 {
             let epoch = epochs.get(uuid).copied().unwrap_or(0);

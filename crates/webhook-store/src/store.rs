@@ -7,18 +7,20 @@ use std::{
 use crate::{
     BadRow, DatabaseConfig, StoreError,
     accounts::Accounts,
-    backend,
-    connect::{self, Connections},
+    backend, connect,
     entities::{meta, state},
     migrations,
     record::Inserts,
+    room::Room,
+    session::{Reader, Txn},
 };
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, EntityTrait,
-    QueryFilter, QuerySelect, TransactionTrait,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect,
+    TransactionTrait,
     sea_query::{Expr, ExprTrait},
 };
+use webhook_model::UtcTime;
 
 /// Bad rows whose warning is remembered, so that it is given once and not with every read.
 const MAX_WARNED: usize = 1_024;
@@ -30,11 +32,13 @@ pub struct Store {
 }
 
 struct Inner {
-    connections: Connections,
+    readers: Reader,
+    writer: Reader,
     deployment_id: String,
     warned: Mutex<HashSet<BadRow>>,
     accounts: Accounts,
     inserts: Inserts,
+    room: Arc<Room>,
 }
 
 impl Store {
@@ -52,22 +56,26 @@ impl Store {
             .await?;
         let meta = migrations::migrate(&txn).await?;
         txn.commit().await?;
+        let readers = Reader::new(connections.readers);
+        let room = Room::read(&readers).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                connections,
+                readers,
+                writer: Reader::new(connections.writer),
                 deployment_id: meta.deployment_id,
                 warned: Mutex::default(),
                 accounts: Accounts::default(),
                 inserts: Inserts::default(),
+                room: Arc::new(room),
             }),
         })
     }
 
     /// Closes every connection; calls after that fail.
     pub async fn close(&self) -> Result<(), StoreError> {
-        self.inner.connections.readers.close_by_ref().await?;
+        self.inner.readers.close().await?;
         // Last, so that nobody keeps SQLite from folding the WAL into the file.
-        Ok(self.inner.connections.writer.close_by_ref().await?)
+        Ok(self.inner.writer.close().await?)
     }
 
     /// Whether the database answers.
@@ -87,8 +95,8 @@ impl Store {
     }
 
     /// For single queries; what writes takes [`begin_write`](Self::begin_write).
-    pub(crate) fn db(&self) -> &DatabaseConnection {
-        &self.inner.connections.readers
+    pub(crate) fn db(&self) -> &Reader {
+        &self.inner.readers
     }
 
     pub(crate) fn accounts(&self) -> &Accounts {
@@ -99,16 +107,17 @@ impl Store {
         &self.inner.inserts
     }
 
-    pub(crate) async fn begin_read(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub(crate) async fn begin_read(&self) -> Result<Txn, StoreError> {
         let options = backend::reading(self.db().get_database_backend());
-        Ok(self.db().begin_with_options(options).await?)
+        Ok(self.db().begin(options).await?)
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTxn, StoreError> {
-        let writer = &self.inner.connections.writer;
+        let writer = &self.inner.writer;
         let options = backend::writing(writer.get_database_backend());
-        let txn = writer.begin_with_options(options).await?;
-        Ok(WriteTxn { txn })
+        let txn = writer.begin(options).await?;
+        let room = self.inner.room.clone();
+        Ok(WriteTxn { txn, room })
     }
 
     /// Warns of each bad row once per reason.
@@ -157,16 +166,31 @@ pub(crate) async fn config_version(conn: &impl ConnectionTrait) -> Result<i64, S
 
 /// A transaction that writes. Dropped without a commit, it is rolled back.
 pub(crate) struct WriteTxn {
-    txn: DatabaseTransaction,
+    txn: Txn,
+    room: Arc<Room>,
 }
 
 impl WriteTxn {
-    pub(crate) fn conn(&self) -> &DatabaseTransaction {
+    pub(crate) fn conn(&self) -> &Txn {
         &self.txn
     }
 
     pub(crate) fn backend(&self) -> DbBackend {
         self.txn.get_database_backend()
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// Now, as DECNET's table keeps it.
+    pub(crate) fn now(&self) -> UtcTime {
+        self.room.as_kept(UtcTime::now())
+    }
+
+    /// A value for one of its datetime columns.
+    pub(crate) fn datetime(&self, time: Option<UtcTime>) -> Expr {
+        backend::datetime(self.backend(), time.map(|time| self.room.as_kept(time)))
     }
 
     pub(crate) async fn rollback(self) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait, QuerySelect, SqlErr,
     sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
-use webhook_model::{State, Subscription, UtcTime};
+use webhook_model::{State, Subscription};
 
 use crate::{
     BadRow, NewSubscription, Patched, Position, Store, StoreError, SubscriptionPatch, backend,
@@ -29,7 +29,8 @@ impl Store {
         if new.topic_patterns.is_empty() {
             return Err(StoreError::NoPatterns);
         }
-        let now = UtcTime::now();
+        let txn = self.begin_write().await?;
+        let now = txn.now();
         let subscription = Subscription {
             uuid: uuid::Uuid::new_v4().to_string(),
             name: new.name.as_str().to_owned(),
@@ -49,9 +50,9 @@ impl Store {
             created_at: now,
             updated_at: now,
         };
-        let txn = self.begin_write().await?;
+        txn.room().check(&subscription)?;
         check_name(&txn, &subscription).await?;
-        let insert = row::insert(txn.backend(), &subscription);
+        let insert = row::insert(&txn, &subscription);
         txn.conn()
             .execute(&insert)
             .await
@@ -98,7 +99,7 @@ impl Store {
             return txn.unused(None).await;
         };
         let mut new = patch::apply(&old, patch);
-        let changes = row::changes(txn.backend(), &old, &new);
+        let changes = row::changes(&txn, &old, &new);
         if changes.is_empty() && new.settings == old.settings {
             let unchanged = Patched {
                 subscription: old,
@@ -107,17 +108,15 @@ impl Store {
             };
             return txn.unused(Some(unchanged)).await;
         }
+        txn.room().check(&new)?;
         if new.name != old.name {
             check_name(&txn, &new).await?;
         }
-        new.updated_at = UtcTime::now();
+        new.updated_at = txn.now();
         let update = Query::update()
             .table(Column::Table)
             .values(changes)
-            .value(
-                Column::UpdatedAt,
-                backend::datetime(txn.backend(), Some(new.updated_at)),
-            )
+            .value(Column::UpdatedAt, txn.datetime(Some(new.updated_at)))
             .and_where(Expr::col(Column::Uuid).eq(uuid))
             .to_owned();
         txn.conn()
@@ -151,7 +150,7 @@ impl Store {
         state::Entity::delete_by_id(uuid).exec(txn.conn()).await?;
         let delete = Query::delete()
             .from_table(Column::Table)
-            .and_where(Expr::col(Column::Uuid).eq(uuid))
+            .and_where(backend::is_exactly(txn.backend(), Column::Uuid, uuid))
             .to_owned();
         if txn.conn().execute(&delete).await?.rows_affected() == 0 {
             return txn.unused(false).await;
@@ -186,8 +185,9 @@ pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     uuid: &str,
 ) -> Result<Option<Subscription>, StoreError> {
-    let select = row::select(conn.get_database_backend())
-        .and_where(Expr::col(Column::Uuid).eq(uuid))
+    let backend = conn.get_database_backend();
+    let select = row::select(backend)
+        .and_where(backend::is_exactly(backend, Column::Uuid, uuid))
         .to_owned();
     one(conn, &select).await
 }
@@ -204,7 +204,7 @@ pub(crate) async fn find_locked(
         .one(txn.conn())
         .await?;
     let select = row::select(txn.backend())
-        .and_where(Expr::col(Column::Uuid).eq(uuid))
+        .and_where(backend::is_exactly(txn.backend(), Column::Uuid, uuid))
         .lock_exclusive()
         .to_owned();
     one(txn.conn(), &select).await

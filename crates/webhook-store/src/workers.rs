@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{Expr, OnConflict, Query, SelectStatement},
 };
 use webhook_model::UtcTime;
@@ -19,6 +19,7 @@ use crate::{
         worker::{self, Column},
     },
     redelivery::micros,
+    session::Txn,
     store,
 };
 
@@ -152,10 +153,7 @@ impl Store {
 }
 
 /// Ends the leases of everybody but these.
-async fn free_leases(
-    conn: &DatabaseTransaction,
-    living: &SelectStatement,
-) -> Result<(), StoreError> {
+async fn free_leases(conn: &Txn, living: &SelectStatement) -> Result<(), StoreError> {
     let none = || Expr::val(Option::<i64>::None);
     let nobody = || Expr::val(Option::<String>::None);
     let orphaned = |until: Expr, owner: Expr| {

@@ -74,7 +74,7 @@ pub(crate) enum SettingError {
     },
     /// A directory that should hold the data.
     #[error(
-        "data directory {path:?} cannot be written ({source}); set DECNET_DATA_DIR (or --data-dir) to a directory that this user owns"
+        "data directory {path:?} cannot be written; set DECNET_DATA_DIR (or --data-dir) to a directory that this user owns"
     )]
     DataDir { path: PathBuf, source: io::Error },
     /// Nowhere to put the data.
@@ -82,14 +82,6 @@ pub(crate) enum SettingError {
         "there is no place for data: /var/lib/decnet cannot be written and neither XDG_DATA_HOME nor HOME is set; set DECNET_DATA_DIR"
     )]
     NoDataDir,
-    /// A setting that names something this program does not contain.
-    #[error("{name}: {what} {is_not} in this build; {remedy}")]
-    NotInThisBuild {
-        name: String,
-        what: String,
-        is_not: &'static str,
-        remedy: &'static str,
-    },
 }
 
 /// Reads variables and turns what is wrong with them into [`SettingError`]s.

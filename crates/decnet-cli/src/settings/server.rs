@@ -185,19 +185,14 @@ fn database(
         .split_once("://")
         .map(|(scheme, rest)| (scheme, !rest.is_empty()))
     {
-        Some(("sqlite" | "postgres" | "postgresql", true)) => Ok(config),
-        Some((scheme @ ("mysql" | "mariadb"), _)) => Err(SettingError::NotInThisBuild {
-            name: name.into(),
-            what: format!("{scheme}://"),
-            is_not: "is not",
-            remedy: "use `postgres://user:password@host/database` or `sqlite:///path/to/decnet.db`",
-        }),
+        Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb", true)) => Ok(config),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: config.shown_url(),
             expected: "a database URL".into(),
             remedy: "use `sqlite:///path/to/decnet.db` or \
-                     `postgres://user:password@host/database`, or leave it out"
+                     `postgres://user:password@host/database` (or the same with mysql), \
+                     or leave it out"
                 .into(),
         }),
     }

@@ -1,7 +1,7 @@
 //! What an installation runs on.
 
 use tempfile::TempDir;
-use webhook_testkit::{NatsServer, Postgres};
+use webhook_testkit::{MariaDb, NatsServer, Postgres};
 
 use crate::support::{Starter, data_dir};
 
@@ -12,6 +12,8 @@ pub(crate) enum Engines {
     Embedded,
     /// JetStream and PostgreSQL.
     JetStream,
+    /// The journal and MariaDB.
+    MariaDb,
 }
 
 impl Engines {
@@ -19,6 +21,7 @@ impl Engines {
         match self {
             Self::Embedded => "journal + SQLite",
             Self::JetStream => "JetStream + PostgreSQL",
+            Self::MariaDb => "journal + MariaDB",
         }
     }
 }
@@ -51,6 +54,14 @@ impl Installation {
                     _nats: Some(nats),
                 }
             }
+            Engines::MariaDb => Self {
+                dir: data_dir(),
+                vars: vec![(
+                    "DECNET_DATABASE_URL",
+                    MariaDb::shared().await.database().await,
+                )],
+                _nats: None,
+            },
         }
     }
 

@@ -151,6 +151,12 @@ async fn nothing_is_lost_at_any_crash_point_on_jetstream() {
     everywhere(Engines::JetStream).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "MariaDB: cargo xtask test --full"]
+async fn nothing_is_lost_wherever_it_crashes_on_mariadb() {
+    everywhere(Engines::MariaDb).await;
+}
+
 async fn everywhere(engines: Engines) {
     let wanted = std::env::var("CRASH_POINT").ok();
     let mut runs = JoinSet::new();

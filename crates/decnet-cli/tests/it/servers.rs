@@ -1,5 +1,5 @@
-//! Several workers as processes on NATS JetStream and PostgreSQL, under 500 events a second, while
-//! something they need is killed.
+//! Several workers as processes on NATS JetStream and PostgreSQL, or one on MariaDB, under 500 events
+//! a second, while something they need is killed.
 
 use std::{path::Path, time::Duration};
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use webhook_testkit::{
-    Behaviour, NatsCluster, NatsServer, Postgres, Receiver, Reconciler, long_or_short,
+    Behaviour, MariaDb, NatsCluster, NatsServer, Postgres, Receiver, Reconciler, long_or_short,
 };
 
 use crate::{
@@ -44,10 +44,47 @@ impl Nats {
     }
 }
 
+/// The server of the database.
+enum Engine {
+    Postgres(Postgres),
+    MariaDb(MariaDb),
+}
+
+impl Engine {
+    /// How many workers are promised to share it.
+    fn workers(&self) -> usize {
+        match self {
+            Self::Postgres(_) => 2,
+            Self::MariaDb(_) => 1,
+        }
+    }
+
+    async fn database(&self) -> String {
+        match self {
+            Self::Postgres(server) => server.database().await,
+            Self::MariaDb(server) => server.database().await,
+        }
+    }
+
+    fn kill(&mut self) {
+        match self {
+            Self::Postgres(server) => server.kill(),
+            Self::MariaDb(server) => server.kill(),
+        }
+    }
+
+    async fn start_again(&mut self) {
+        match self {
+            Self::Postgres(server) => server.start_again().await,
+            Self::MariaDb(server) => server.start_again().await,
+        }
+    }
+}
+
 struct Installation {
     dir: TempDir,
     nats: Nats,
-    postgres: Postgres,
+    engine: Engine,
     database: String,
     api: Decnet,
     workers: Vec<Decnet>,
@@ -56,13 +93,12 @@ struct Installation {
 }
 
 impl Installation {
-    async fn start(nats: Nats, turn: MutexGuard<'static, ()>) -> Self {
+    async fn start(nats: Nats, engine: Engine, turn: MutexGuard<'static, ()>) -> Self {
         let dir = data_dir();
-        let postgres = Postgres::start().await;
-        let database = postgres.database().await;
+        let database = engine.database().await;
         let start = |command: &str| starter(command, dir.path(), &nats, &database).start();
         let (api, mut workers) = (start("api").await, Vec::new());
-        for _ in 0..2 {
+        for _ in 0..engine.workers() {
             workers.push(start("webhook").await);
         }
         let receiver = Receiver::builder(Behaviour::ok())
@@ -77,7 +113,7 @@ impl Installation {
         Self {
             dir,
             nats,
-            postgres,
+            engine,
             database,
             api,
             workers,
@@ -163,9 +199,13 @@ async fn publish(api: Api, stop: CancellationToken) -> Vec<String> {
 }
 
 /// Lets something happen in the middle of the load; returns how many events came again.
-async fn under_load(nats: Nats, happens: impl AsyncFnOnce(&mut Installation)) -> usize {
+async fn under_load(
+    nats: Nats,
+    engine: Engine,
+    happens: impl AsyncFnOnce(&mut Installation),
+) -> usize {
     let turn = MACHINE.lock().await;
-    let mut installation = Installation::start(nats, turn).await;
+    let mut installation = Installation::start(nats, engine, turn).await;
     let (stop, publisher) = installation.publisher().await;
     installation.receiver.wait_for(500, PATIENCE).await;
     happens(&mut installation).await;
@@ -180,9 +220,13 @@ async fn one_nats() -> Nats {
     Nats::One(NatsServer::start().await)
 }
 
+async fn postgres() -> Engine {
+    Engine::Postgres(Postgres::start().await)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bus_is_killed_and_comes_back() {
-    let again = under_load(one_nats().await, async |installation| {
+    let again = under_load(one_nats().await, postgres().await, async |installation| {
         if let Nats::One(server) = &mut installation.nats {
             server.restart().await;
         }
@@ -194,7 +238,7 @@ async fn the_bus_is_killed_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_of_three_is_killed() {
     let nats = Nats::Three(NatsCluster::start().await);
-    let again = under_load(nats, async |installation| {
+    let again = under_load(nats, postgres().await, async |installation| {
         if let Nats::Three(cluster) = &mut installation.nats {
             cluster.kill_leader("DECNET").await;
         }
@@ -203,18 +247,23 @@ async fn the_leader_of_three_is_killed() {
     assert!(again <= 2 * WINDOW, "{again} came again");
 }
 
+async fn killed_database(engine: Engine) -> usize {
+    under_load(one_nats().await, engine, async |installation| {
+        installation.engine.kill();
+        installation.engine.start_again().await;
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_is_killed_and_comes_back() {
-    let again = under_load(one_nats().await, async |installation| {
-        installation.postgres.restart().await;
-    })
-    .await;
+    let again = killed_database(postgres().await).await;
     assert!(again <= 2 * WINDOW, "{again} came again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_worker_is_killed() {
-    let again = under_load(one_nats().await, async |installation| {
+    let again = under_load(one_nats().await, postgres().await, async |installation| {
         let mut killed = installation.workers.pop().expect("there are two");
         killed.kill().await;
     })
@@ -222,19 +271,23 @@ async fn one_worker_is_killed() {
     assert!(again <= WINDOW, "{again} came again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn all_workers_are_killed_and_come_back() {
-    let again = under_load(one_nats().await, async |installation| {
+async fn killed_workers(engine: Engine) -> usize {
+    under_load(one_nats().await, engine, async |installation| {
         for mut killed in std::mem::take(&mut installation.workers) {
             killed.kill().await;
         }
         // How long nobody delivers.
         sleep(Duration::from_secs(5)).await;
-        for _ in 0..2 {
+        for _ in 0..installation.engine.workers() {
             installation.start_worker().await;
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_workers_are_killed_and_come_back() {
+    let again = killed_workers(postgres().await).await;
     assert!(again <= 2 * WINDOW, "{again} came again");
 }
 
@@ -242,13 +295,13 @@ async fn all_workers_are_killed_and_come_back() {
 async fn a_worker_waits_for_a_database_that_is_away() {
     let nats = one_nats().await;
     let turn = MACHINE.lock().await;
-    let mut installation = Installation::start(nats, turn).await;
+    let mut installation = Installation::start(nats, postgres().await, turn).await;
     for mut worker in std::mem::take(&mut installation.workers) {
         assert!(worker.terminate().await.success());
     }
     let id = installation.api.api().await;
     let id = id.publish("attacker.observed", json!({})).await;
-    installation.postgres.kill();
+    installation.engine.kill();
     let (dir, database) = (installation.dir.path(), &installation.database);
     let waiting = starter("webhook", dir, &installation.nats, database).spawn();
     waiting
@@ -256,15 +309,14 @@ async fn a_worker_waits_for_a_database_that_is_away() {
         .wait_for("idle until the database answers")
         .await;
     installation.workers.push(waiting);
-    installation.postgres.start_again().await;
+    installation.engine.start_again().await;
     assert_eq!(installation.reconciled(vec![id]).await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_day_comes_out_once_with_two_workers() {
+async fn day_comes_out_once(engine: Engine) {
     let nats = one_nats().await;
     let turn = MACHINE.lock().await;
-    let installation = Installation::start(nats, turn).await;
+    let installation = Installation::start(nats, engine, turn).await;
     let (dir, url) = (installation.dir.path(), installation.api.url());
     let publisher = Publisher::start(dir, url, &day(dir), &[]);
     let ids: Vec<String> = publisher.finish().await.into_iter().collect();
@@ -272,4 +324,37 @@ async fn the_day_comes_out_once_with_two_workers() {
     let received = installation.receiver.received();
     assert!(received.iter().all(|it| it.is_verified()));
     assert_eq!(installation.reconciled(ids).await, 0, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_day_comes_out_once_with_two_workers() {
+    day_comes_out_once(postgres().await).await;
+}
+
+mod mariadb {
+    use super::*;
+
+    async fn mariadb() -> Engine {
+        Engine::MariaDb(MariaDb::start().await)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "MariaDB: cargo xtask test --full"]
+    async fn the_day_comes_out_once() {
+        day_comes_out_once(mariadb().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "MariaDB: cargo xtask test --full"]
+    async fn the_database_is_killed_and_comes_back() {
+        let again = killed_database(mariadb().await).await;
+        assert!(again <= WINDOW, "{again} came again");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "MariaDB: cargo xtask test --full"]
+    async fn the_worker_is_killed_and_comes_back() {
+        let again = killed_workers(mariadb().await).await;
+        assert!(again <= WINDOW, "{again} came again");
+    }
 }

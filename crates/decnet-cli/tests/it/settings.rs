@@ -25,8 +25,8 @@ async fn a_wrong_setting_is_named_with_value_and_remedy() {
         ),
         (
             "DECNET_DATABASE_URL",
-            "mysql://db/x",
-            "mysql:// is not in this build",
+            "oracle://db/x",
+            "is not a database URL",
         ),
         (
             "DECNET_JWT_SECRET",

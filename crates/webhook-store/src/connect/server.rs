@@ -5,14 +5,14 @@ use std::time::Duration;
 use sea_orm::{
     DbErr, RuntimeErr, SqlxMySqlConnector, SqlxPostgresConnector,
     sqlx::{
-        self, ConnectOptions,
+        self, ConnectOptions, Executor,
         mysql::{MySqlConnectOptions, MySqlPoolOptions},
         pool::PoolOptions,
         postgres::{PgConnectOptions, PgPoolOptions},
     },
 };
 
-use super::Connections;
+use super::{Connections, version};
 use crate::{DatabaseConfig, StoreError};
 
 /// A connection that nobody has used for this long is closed: before firewalls forget it.
@@ -22,6 +22,14 @@ const LIFETIME: Duration = Duration::from_secs(1_800);
 /// Longest statement, in milliseconds: all of ours take well under a second, and a batch that waits
 /// for a lock longer than this is better tried again.
 const STATEMENT_MILLIS: &str = "30000";
+/// What a session of MySQL's has otherwise than its server may: nothing is cut to fit a column, a
+/// transaction sees what was committed while it waited for a lock, and waits for none for longer
+/// than a statement of PostgreSQL's may take.
+const SESSION: [&str; 3] = [
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION innodb_lock_wait_timeout = 30",
+];
 /// Longest idleness within a transaction, in milliseconds: a process that hangs keeps no locks.
 const IDLE_TRANSACTION_MILLIS: &str = "60000";
 
@@ -56,9 +64,28 @@ pub(super) async fn mysql(
 ) -> Result<Connections, StoreError> {
     let options = options.charset("utf8mb4").disable_statement_logging();
     let pool = bounded(MySqlPoolOptions::new(), config)
+        .after_connect(|session, _| {
+            Box::pin(async move {
+                for setting in SESSION {
+                    session.execute(setting).await?;
+                }
+                Ok(())
+            })
+        })
         .connect_with(options)
         .await
         .map_err(|error| cannot_open(config, error))?;
+    let version: String = sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(&pool)
+        .await
+        .map_err(|error| cannot_open(config, error))?;
+    if version::is_too_old(&version) {
+        return Err(StoreError::TooOld {
+            url: config.shown_url(),
+            version,
+            oldest: version::OLDEST,
+        });
+    }
     let both = SqlxMySqlConnector::from_sqlx_mysql_pool(pool);
     Ok(Connections {
         readers: both.clone(),

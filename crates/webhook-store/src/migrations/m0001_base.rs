@@ -5,12 +5,14 @@ mod log;
 
 use sea_orm::{
     DbBackend, DbErr,
-    sea_query::{ColumnDef, Iden, Index, IntoIden, Table, TableCreateStatement},
+    sea_query::{
+        ColumnDef, Iden, Index, IndexCreateStatement, IntoIden, Table, TableCreateStatement,
+    },
 };
 use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trait};
 
 use crate::{
-    backend,
+    backend::{self, create_index, ours},
     entities::{
         meta::{self, Column as Meta},
         pair::{self, Column as Pair},
@@ -39,19 +41,22 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let backend = manager.get_database_backend();
         subscriptions(manager, backend).await?;
-        manager.create_table(meta_table()).await?;
-        manager.create_table(state_table(backend)).await?;
-        manager.create_table(pairs_table(backend)).await?;
-        manager.create_table(settings_table(backend)).await?;
+        manager.create_table(ours(backend, meta_table())).await?;
         manager
-            .create_index(
-                Index::create()
-                    .name("ix_webhook_pairs_uuid")
-                    .table(pair::Entity)
-                    .col(Pair::Uuid)
-                    .to_owned(),
-            )
+            .create_table(ours(backend, state_table(backend)))
             .await?;
+        manager
+            .create_table(ours(backend, pairs_table(backend)))
+            .await?;
+        manager
+            .create_table(ours(backend, settings_table(backend)))
+            .await?;
+        let of_subscription = Index::create()
+            .name("ix_webhook_pairs_uuid")
+            .table(pair::Entity)
+            .col(Pair::Uuid)
+            .to_owned();
+        create_index(manager, "webhook_pairs", of_subscription).await?;
         log::create(manager, backend).await
     }
 }
@@ -71,27 +76,34 @@ async fn subscriptions(manager: &SchemaManager<'_>, backend: DbBackend) -> Resul
         }
         return Ok(());
     }
-    manager.create_table(subscriptions_table(backend)).await?;
-    // DECNET's names, so that its own `create_all` finds everything in place.
-    manager
-        .create_index(
-            Index::create()
-                .name("ix_webhook_subscriptions_name")
-                .table(Subscription::Table)
-                .col(Subscription::Name)
-                .unique()
-                .to_owned(),
-        )
-        .await?;
-    manager
-        .create_index(
-            Index::create()
-                .name("ix_webhook_subscriptions_enabled")
-                .table(Subscription::Table)
-                .col(Subscription::Enabled)
-                .to_owned(),
-        )
-        .await
+    let mut table = subscriptions_table(backend);
+    if backend == DbBackend::MySql {
+        // With its indexes in one statement: a table that is there is taken for a whole one.
+        for mut index in subscriptions_indexes() {
+            table.index(&mut index);
+        }
+        return manager.create_table(table).await;
+    }
+    manager.create_table(table).await?;
+    for index in subscriptions_indexes() {
+        manager.create_index(index).await?;
+    }
+    Ok(())
+}
+
+/// DECNET's names, so that its own `create_all` finds everything in place.
+fn subscriptions_indexes() -> [IndexCreateStatement; 2] {
+    let index = |name: &str, column: Subscription| {
+        let mut index = Index::create();
+        index.name(name).table(Subscription::Table).col(column);
+        index
+    };
+    [
+        index("ix_webhook_subscriptions_name", Subscription::Name)
+            .unique()
+            .to_owned(),
+        index("ix_webhook_subscriptions_enabled", Subscription::Enabled),
+    ]
 }
 
 fn subscriptions_table(backend: DbBackend) -> TableCreateStatement {

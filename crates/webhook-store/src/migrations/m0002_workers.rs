@@ -43,7 +43,9 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(Worker::Settled).big_integer().not_null())
             .col(ColumnDef::new(Worker::Holding).text().not_null())
             .to_owned();
-        manager.create_table(workers).await?;
+        manager
+            .create_table(backend::ours(backend, workers))
+            .await?;
         let column = State::PauseUntil.to_string();
         if manager.has_column("webhook_state", column).await? {
             return Ok(());

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
-};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use super::{
     MAX_ROWS, padded,
@@ -16,6 +14,7 @@ use crate::{
         attempt,
         delivery::{self, Column},
     },
+    session::Txn,
 };
 
 /// How much of an answer is kept.
@@ -23,7 +22,7 @@ const MAX_ANSWER_BYTES: usize = 1_024;
 
 /// Stores them; their deliveries are in the table by now.
 pub(super) async fn insert<'a>(
-    conn: &DatabaseTransaction,
+    conn: &Txn,
     records: impl Iterator<Item = &'a DeliveryRecord>,
 ) -> Result<(), StoreError> {
     let failed: Vec<&DeliveryRecord> = records.filter(|r| !r.failed_attempts.is_empty()).collect();
@@ -46,7 +45,7 @@ pub(super) async fn insert<'a>(
 }
 
 async fn ids<'a>(
-    conn: &DatabaseTransaction,
+    conn: &Txn,
     records: &[&'a DeliveryRecord],
 ) -> Result<HashMap<(&'a str, i64), i64>, StoreError> {
     let mut by_pair: BTreeMap<&str, Vec<i64>> = BTreeMap::new();

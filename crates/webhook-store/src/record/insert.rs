@@ -1,18 +1,19 @@
 //! Multi-row INSERTs. What they say depends on their number of rows alone, so each shape is written
 //! once and only values are gathered for a batch.
 
-use std::sync::OnceLock;
+use std::{collections::HashSet, sync::OnceLock};
 
 use bytes::Bytes;
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, Statement, StatementBuilder,
+    ConnectionTrait, DbBackend, Statement, StatementBuilder,
     sea_query::{OnConflict, Query, Value, Values},
 };
 
-use super::row;
+use super::{look_up, row};
 use crate::{
     DeliveryRecord, StoreError,
     entities::delivery::{self, Column},
+    session::Txn,
 };
 
 /// Most rows of one INSERT and most values of one IN list. Of 19 values each they stay far below
@@ -34,11 +35,16 @@ impl Inserts {
     /// Inserts what is not there yet; answers how many that was.
     pub(crate) async fn run(
         &self,
-        conn: &DatabaseTransaction,
+        conn: &Txn,
         records: impl Iterator<Item = &DeliveryRecord>,
     ) -> Result<usize, StoreError> {
         let backend = conn.get_database_backend();
         let records: Vec<&DeliveryRecord> = records.collect();
+        // MySQL's answer counts a row that was there as one that was found.
+        let there = match backend {
+            DbBackend::MySql => Some(look_up(conn, &records).await?.len()),
+            _ => None,
+        };
         let mut inserted = 0;
         for chunk in chunks(&records) {
             let mut values = Vec::with_capacity(chunk.len() * row::COLUMNS.len());
@@ -53,7 +59,10 @@ impl Inserts {
             let rows = conn.execute_raw(statement).await?.rows_affected();
             inserted += usize::try_from(rows).unwrap_or(usize::MAX);
         }
-        Ok(inserted)
+        Ok(match there {
+            Some(there) => places(&records).saturating_sub(there),
+            None => inserted,
+        })
     }
 
     fn sql(&self, backend: DbBackend, rows: usize) -> &str {
@@ -69,6 +78,12 @@ impl Inserts {
             StatementBuilder::build(&insert, &backend).sql
         })
     }
+}
+
+/// How many rows a batch is about.
+fn places(records: &[&DeliveryRecord]) -> usize {
+    let places: HashSet<_> = records.iter().map(|r| (&r.pair_id, r.seq)).collect();
+    places.len()
 }
 
 /// Cuts a batch into pieces whose lengths are powers of two.

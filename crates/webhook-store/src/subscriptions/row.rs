@@ -6,7 +6,9 @@ use sea_orm::{
 };
 use webhook_model::{EndpointUrl, Secret, Settings, State, Subscription, TopicPattern, UtcTime};
 
-use crate::{BadRow, backend, entities::subscription::WebhookSubscriptions as Column};
+use crate::{
+    BadRow, backend, entities::subscription::WebhookSubscriptions as Column, store::WriteTxn,
+};
 
 pub(super) fn select(backend: DbBackend) -> SelectStatement {
     let mut select = Query::select();
@@ -37,7 +39,7 @@ pub(super) fn select(backend: DbBackend) -> SelectStatement {
     select
 }
 
-pub(super) fn insert(backend: DbBackend, subscription: &Subscription) -> InsertStatement {
+pub(super) fn insert(txn: &WriteTxn, subscription: &Subscription) -> InsertStatement {
     let s = subscription;
     let values = [
         (Column::Uuid, Expr::val(&s.uuid)),
@@ -53,27 +55,15 @@ pub(super) fn insert(backend: DbBackend, subscription: &Subscription) -> InsertS
             Column::ConsecutiveFailures,
             failures(s.consecutive_failures),
         ),
-        (
-            Column::LastSuccessAt,
-            backend::datetime(backend, s.last_success_at),
-        ),
-        (
-            Column::LastFailureAt,
-            backend::datetime(backend, s.last_failure_at),
-        ),
+        (Column::LastSuccessAt, txn.datetime(s.last_success_at)),
+        (Column::LastFailureAt, txn.datetime(s.last_failure_at)),
         (Column::LastError, Expr::val(s.last_error.clone())),
         (
             Column::AutoDisabledAt,
-            backend::datetime(backend, s.state.auto_disabled_at()),
+            txn.datetime(s.state.auto_disabled_at()),
         ),
-        (
-            Column::CreatedAt,
-            backend::datetime(backend, Some(s.created_at)),
-        ),
-        (
-            Column::UpdatedAt,
-            backend::datetime(backend, Some(s.updated_at)),
-        ),
+        (Column::CreatedAt, txn.datetime(Some(s.created_at))),
+        (Column::UpdatedAt, txn.datetime(Some(s.updated_at))),
     ];
     let mut insert = Query::insert();
     insert
@@ -85,7 +75,7 @@ pub(super) fn insert(backend: DbBackend, subscription: &Subscription) -> InsertS
 
 /// The columns in which an operator's change shows; `updated_at` is not among them.
 pub(super) fn changes(
-    backend: DbBackend,
+    txn: &WriteTxn,
     old: &Subscription,
     new: &Subscription,
 ) -> Vec<(Column, Expr)> {
@@ -107,7 +97,7 @@ pub(super) fn changes(
     }
     if new.state != old.state {
         changes.push((Column::Enabled, Expr::val(new.state.enabled())));
-        let at = backend::datetime(backend, new.state.auto_disabled_at());
+        let at = txn.datetime(new.state.auto_disabled_at());
         changes.push((Column::AutoDisabledAt, at));
     }
     if new.consecutive_failures != old.consecutive_failures {

@@ -1,6 +1,6 @@
 //! Contract §5: in DECNET's own database, beside DECNET.
 
-use webhook_model::{State, UtcTime};
+use webhook_model::State;
 use webhook_store::{Store, StoreError};
 
 use crate::support::*;
@@ -29,7 +29,7 @@ async fn a_database_of_decnets_is_taken_over(database: Database) {
     assert_eq!(listed[0].name, "siem");
     assert_eq!(
         listed[0].created_at,
-        UtcTime::parse_sql("2026-04-24 12:00:00.000120").unwrap()
+        decnet.kept("2026-04-24 12:00:00.000120")
     );
     assert_eq!(listed[0].secret.expose(), SECRET);
 

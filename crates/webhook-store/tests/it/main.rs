@@ -6,6 +6,7 @@ mod crud;
 mod decnet;
 mod files;
 mod log;
+mod mariadb;
 mod paging;
 mod pairs;
 mod processes;

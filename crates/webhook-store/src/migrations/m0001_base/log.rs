@@ -8,7 +8,7 @@ use sea_orm_migration::SchemaManager;
 
 use super::{FOREIGN_UUID_CHARS, INCARNATION_CHARS, UUID_CHARS, exact};
 use crate::{
-    backend,
+    backend::{self, create_index, ours},
     entities::{
         attempt::{self, Column as Attempt},
         delivery::{self, Column as Delivery},
@@ -21,19 +21,23 @@ const EVENT_ID_CHARS: u32 = 128;
 const TOPIC_CHARS: u32 = 255;
 
 pub(super) async fn create(manager: &SchemaManager<'_>, backend: DbBackend) -> Result<(), DbErr> {
-    manager.create_table(deliveries_table(backend)).await?;
-    manager.create_table(attempts_table(backend)).await?;
-    manager.create_table(replays_table(backend)).await?;
-    manager.create_table(gaps_table(backend)).await?;
-    for index in indexes() {
-        manager.create_index(index).await?;
+    for table in [
+        deliveries_table(backend),
+        attempts_table(backend),
+        replays_table(backend),
+        gaps_table(backend),
+    ] {
+        manager.create_table(ours(backend, table)).await?;
+    }
+    for (table, index) in indexes() {
+        create_index(manager, table, index).await?;
     }
     Ok(())
 }
 
 /// Every index costs each delivery its part, so pages without a status are merged from one scan a
 /// status instead of having an index of their own.
-fn indexes() -> [IndexCreateStatement; 10] {
+fn indexes() -> [(&'static str, IndexCreateStatement); 10] {
     use Delivery::{
         CreatedAt, EventId, Id, NextAttemptAt, PairId, Seq, Status, Subscription, Topic,
     };
@@ -43,12 +47,11 @@ fn indexes() -> [IndexCreateStatement; 10] {
         for column in columns {
             index.col(*column);
         }
-        index
+        ("webhook_deliveries", index)
     };
+    let (table, mut place) = deliveries("ux_webhook_deliveries_place", &[PairId, Seq]);
     [
-        deliveries("ux_webhook_deliveries_place", &[PairId, Seq])
-            .unique()
-            .to_owned(),
+        (table, place.unique().to_owned()),
         deliveries("ix_webhook_deliveries_seen", &[Subscription, Seq]),
         // Only retrying rows have a `next_attempt_at`.
         deliveries("ix_webhook_deliveries_due", &[Subscription, NextAttemptAt]),
@@ -59,25 +62,34 @@ fn indexes() -> [IndexCreateStatement; 10] {
         deliveries("ix_webhook_deliveries_status", &[Status, CreatedAt, Id]),
         deliveries("ix_webhook_deliveries_event", &[EventId, CreatedAt, Id]),
         deliveries("ix_webhook_deliveries_topic", &[Topic, CreatedAt, Id]),
-        Index::create()
-            .name("ix_webhook_attempts_delivery")
-            .table(attempt::Entity)
-            .col(Attempt::DeliveryId)
-            .col(Attempt::Id)
-            .to_owned(),
-        Index::create()
-            .name("ix_webhook_replays_state")
-            .table(replay::Entity)
-            .col(Replay::State)
-            .col(Replay::CreatedAt)
-            .to_owned(),
-        Index::create()
-            .name("ux_webhook_gaps_place")
-            .table(gap::Entity)
-            .col(Gap::PairId)
-            .col(Gap::FromSeq)
-            .unique()
-            .to_owned(),
+        (
+            "webhook_attempts",
+            Index::create()
+                .name("ix_webhook_attempts_delivery")
+                .table(attempt::Entity)
+                .col(Attempt::DeliveryId)
+                .col(Attempt::Id)
+                .to_owned(),
+        ),
+        (
+            "webhook_replays",
+            Index::create()
+                .name("ix_webhook_replays_state")
+                .table(replay::Entity)
+                .col(Replay::State)
+                .col(Replay::CreatedAt)
+                .to_owned(),
+        ),
+        (
+            "webhook_gaps",
+            Index::create()
+                .name("ux_webhook_gaps_place")
+                .table(gap::Entity)
+                .col(Gap::PairId)
+                .col(Gap::FromSeq)
+                .unique()
+                .to_owned(),
+        ),
     ]
 }
 
