@@ -7,10 +7,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    sync::{Mutex, Semaphore},
-};
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::TaskTracker;
 use webhook_bus::{Bus, Publication};
 use webhook_delivery::DeliveryClient;
@@ -48,8 +45,6 @@ pub(crate) struct Api {
     pub(crate) creates: CreateLimit,
     /// One permit a KiB of request bodies in memory.
     pub(crate) bodies: Arc<Semaphore>,
-    /// Held from reading a subscription's settings to writing them.
-    pub(crate) settings: Mutex<()>,
     tracker: TaskTracker,
     runtime: Handle,
 }
@@ -62,7 +57,6 @@ impl Api {
             jwt_secret,
             creates: CreateLimit::default(),
             bodies: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
-            settings: Mutex::new(()),
             tracker: TaskTracker::new(),
             runtime: Handle::current(),
         })

@@ -256,6 +256,7 @@ impl From<StoreError> for Problem {
             StoreError::NoRoom { column, .. } => {
                 Self::Invalid(vec![FieldError::new(column, error.to_string())])
             }
+            again @ StoreError::SettingsChanged => Self::DatabaseAway(again.to_string()),
             away if away.is_connection() => Self::DatabaseAway(chain(&away)),
             other => Self::Internal(chain(&other)),
         }

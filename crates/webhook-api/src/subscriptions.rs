@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_delivery::{FailureKind, PreparedEvent, Verdict};
 use webhook_model::{Event, Payload, Subscription, Topic, topics};
-use webhook_store::{Patched, Position};
+use webhook_store::{Patched, Position, StoreError};
 
 pub(crate) use self::{
     input::{CreateBody, PatchBody},
@@ -251,8 +251,11 @@ pub(crate) async fn test(call: Call) -> Answer {
     json(StatusCode::OK, &pinged)
 }
 
-/// Settings are stored as a whole, so those that a patch does not name are read first; one at a
-/// time, or two patches of different settings would undo each other.
+/// How often a patch of settings is made anew: each time in vain somebody else's was written.
+const SETTINGS_TRIES: u32 = 32;
+
+/// Settings are stored as a whole, so those that a patch does not name are read first, and read anew
+/// when somebody else changed them before these were written.
 async fn write(
     api: &Api,
     uuid: &str,
@@ -264,12 +267,18 @@ async fn write(
         let patch = patch.without_settings();
         return Ok(store.patch(uuid, patch, position).await?);
     }
-    let _alone = api.settings.lock().await;
-    let Some(old) = store.get(uuid).await? else {
-        return Ok(None);
-    };
-    let patch = patch.onto(&old.settings)?;
-    Ok(store.patch(uuid, patch, position).await?)
+    let mut tries = 0;
+    loop {
+        let Some(old) = store.get(uuid).await? else {
+            return Ok(None);
+        };
+        let whole = patch.clone().onto(old.settings)?;
+        tries += 1;
+        match store.patch(uuid, whole, position).await {
+            Err(StoreError::SettingsChanged) if tries < SETTINGS_TRIES => {}
+            ended => return Ok(ended?),
+        }
+    }
 }
 
 async fn load(call: &Call) -> Result<Subscription, Problem> {

@@ -88,6 +88,11 @@ pub enum StoreError {
         /// What is in the way.
         reason: String,
     },
+    /// Somebody else changed a subscription's settings meanwhile: read them again.
+    #[error(
+        "the settings of this webhook were changed by somebody else in the same moment; try again"
+    )]
+    SettingsChanged,
     /// Names of subscriptions are unique, case-sensitive.
     #[error("a webhook named {0:?} exists already")]
     NameTaken(String),
@@ -132,6 +137,7 @@ impl StoreError {
             | Self::ForeignSchema { .. }
             | Self::TooOld { .. }
             | Self::NoRoom { .. }
+            | Self::SettingsChanged
             | Self::NameTaken(_)
             | Self::NoPatterns
             | Self::BadRow { .. }

@@ -76,7 +76,7 @@ pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
 pub use store::Store;
 pub use types::{
     AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
-    FailureCount, NewSubscription, Pair, Patched, Position, Snapshot, SubscriptionPatch,
-    SubscriptionView, UserRow,
+    FailureCount, NewSubscription, Pair, Patched, Position, SettingsChange, Snapshot,
+    SubscriptionPatch, SubscriptionView, UserRow,
 };
 pub use workers::{Beat, Roll, WORKER_PATIENCE, Worker};

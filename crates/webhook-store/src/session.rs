@@ -137,3 +137,40 @@ async fn ended<T: Send + 'static>(
 fn gone(why: &str) -> DbErr {
     DbErr::Conn(RuntimeErr::Internal(why.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+    use crate::StoreError;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_given_up_and_is_the_databases_fault() {
+        for backend in [DbBackend::Postgres, DbBackend::MySql] {
+            let begun = tokio::time::Instant::now();
+            let error = ended(backend, pending::<Result<(), DbErr>>()).await;
+            assert_eq!(begun.elapsed(), DEADLINE);
+            assert!(StoreError::from(error.unwrap_err()).is_connection());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_on_mysql_ends_though_its_caller_is_gone() {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let step = async move {
+            begun.send(()).unwrap();
+            gone.await.unwrap();
+            done.send(()).unwrap();
+            Ok::<_, DbErr>(())
+        };
+        let caller = tokio::spawn(ended(DbBackend::MySql, step));
+        has_begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        go.send(()).unwrap();
+        is_done.await.unwrap();
+    }
+}

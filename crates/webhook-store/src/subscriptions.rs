@@ -98,6 +98,11 @@ impl Store {
         let Some(old) = find_locked(&txn, uuid).await? else {
             return txn.unused(None).await;
         };
+        if let Some(change) = &patch.settings
+            && change.from != old.settings
+        {
+            return txn.unused(()).await.and(Err(StoreError::SettingsChanged));
+        }
         let mut new = patch::apply(&old, patch);
         let changes = row::changes(&txn, &old, &new);
         if changes.is_empty() && new.settings == old.settings {

@@ -46,10 +46,20 @@ pub struct SubscriptionPatch {
     /// The whole new list, at least one.
     pub topic_patterns: Option<Vec<TopicPattern>>,
     /// All settings anew.
-    pub settings: Option<Settings>,
+    pub settings: Option<SettingsChange>,
     /// `true` on a paused or tripped subscription makes it active with a clean slate, `false`
     /// pauses it. Anything else changes nothing.
     pub enabled: Option<bool>,
+}
+
+/// Settings are stored as a whole, so a change of some is made from all that were read.
+#[derive(Debug, Clone)]
+pub struct SettingsChange {
+    /// Those that were read. When others were stored since, nothing is written:
+    /// [`StoreError::SettingsChanged`](crate::StoreError::SettingsChanged).
+    pub from: Settings,
+    /// What they are to be.
+    pub to: Settings,
 }
 
 /// What a patch led to.

@@ -9,7 +9,7 @@ use webhook_delivery::EgressPolicy;
 use webhook_model::{
     EndpointUrl, Secret, Settings, SimpleEvent, SubscriptionName, TopicPattern, merge_patterns,
 };
-use webhook_store::{NewSubscription, SubscriptionPatch};
+use webhook_store::{NewSubscription, SettingsChange, SubscriptionPatch};
 
 pub(super) use self::settings::REDACTED;
 use self::settings::SettingsPatch;
@@ -159,7 +159,7 @@ pub(super) fn create(body: &[u8], egress: &EgressPolicy) -> Result<NewSubscripti
 }
 
 /// A PATCH whose settings still have to meet those that there are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Patch {
     rest: SubscriptionPatch,
     settings: SettingsPatch,
@@ -172,10 +172,11 @@ impl Patch {
     }
 
     /// What the store has to write, all settings among it.
-    pub(super) fn onto(self, settings: &Settings) -> Result<SubscriptionPatch, Problem> {
-        let all = self.settings.applied(settings);
+    pub(super) fn onto(self, from: Settings) -> Result<SubscriptionPatch, Problem> {
+        let to = self.settings.applied(&from);
+        let to = to.map_err(|error| Problem::Invalid(vec![error]))?;
         Ok(SubscriptionPatch {
-            settings: Some(all.map_err(|error| Problem::Invalid(vec![error]))?),
+            settings: Some(SettingsChange { from, to }),
             ..self.rest
         })
     }

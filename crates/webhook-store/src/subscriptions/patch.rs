@@ -17,8 +17,8 @@ pub(super) fn apply(old: &Subscription, patch: SubscriptionPatch) -> Subscriptio
     if let Some(patterns) = patch.topic_patterns {
         new.topic_patterns = patterns;
     }
-    if let Some(settings) = patch.settings {
-        new.settings = settings;
+    if let Some(change) = patch.settings {
+        new.settings = change.to;
     }
     match (patch.enabled, old.state) {
         (Some(true), State::Paused | State::Tripped { .. }) => {

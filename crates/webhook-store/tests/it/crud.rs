@@ -1,7 +1,7 @@
 //! Contract §2: what create, PATCH and DELETE do to a row.
 
 use webhook_model::{EndpointUrl, Secret, State, SubscriptionName, UtcTime};
-use webhook_store::{NewSubscription, StoreError, SubscriptionPatch};
+use webhook_store::{NewSubscription, SettingsChange, StoreError, SubscriptionPatch};
 
 use crate::support::*;
 
@@ -122,7 +122,10 @@ async fn a_patch_that_changes_nothing_writes_nothing(database: Database) {
         .unwrap();
     let version = store.config_version().await.unwrap();
     let same = SubscriptionPatch {
-        settings: Some(made.settings.clone()),
+        settings: Some(SettingsChange {
+            from: made.settings.clone(),
+            to: made.settings.clone(),
+        }),
         name: Some(SubscriptionName::parse("siem").unwrap()),
         url: Some(EndpointUrl::parse("HTTPS://siem.example:443/hook").unwrap()),
         secret: Some(Secret::parse(SECRET).unwrap()),

@@ -1,12 +1,13 @@
 //! Settings of a subscription.
 
 use webhook_model::{Header, Settings};
-use webhook_store::{StoreError, SubscriptionPatch};
+use webhook_store::{SettingsChange, StoreError, SubscriptionPatch};
 
 use crate::support::*;
 
 on_each_engine!(
     every_setting_is_kept_and_can_be_reset,
+    changes_at_the_same_time_keep_each_other,
     an_ordered_subscription_has_one_pair,
     settings_that_cannot_be_read_are_told_without_their_values,
 );
@@ -23,11 +24,46 @@ fn every_setting() -> Settings {
         .with_ordered(true)
 }
 
-fn patch(settings: Settings) -> SubscriptionPatch {
+fn patch(from: Settings, to: Settings) -> SubscriptionPatch {
     SubscriptionPatch {
-        settings: Some(settings),
+        settings: Some(SettingsChange { from, to }),
         ..SubscriptionPatch::default()
     }
+}
+
+async fn changes_at_the_same_time_keep_each_other(database: Database) {
+    const EACH: u32 = 15;
+    let made = database.open().await;
+    let made = made.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let first = made.settings.max_in_flight();
+    let mut processes = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let (store, uuid) = (database.open().await, made.uuid.clone());
+        processes.spawn(async move {
+            for _ in 0..EACH {
+                loop {
+                    let from = store.get(&uuid).await.unwrap().unwrap().settings;
+                    let to = from.clone().with_max_in_flight(from.max_in_flight() + 1);
+                    match store.patch(&uuid, patch(from, to.unwrap()), &at(2)).await {
+                        Err(StoreError::SettingsChanged) => {}
+                        written => {
+                            assert!(written.unwrap().unwrap().changed);
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+    }
+    processes.join_all().await;
+    let read = database
+        .open()
+        .await
+        .get(&made.uuid)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(read.settings.max_in_flight(), first + 2 * EACH);
 }
 
 async fn every_setting_is_kept_and_can_be_reset(database: Database) {
@@ -46,11 +82,15 @@ async fn every_setting_is_kept_and_can_be_reset(database: Database) {
 
     let before = store.snapshot().await.unwrap();
     let same = store
-        .patch(&made.uuid, patch(every_setting()), &at(2))
+        .patch(&made.uuid, patch(every_setting(), every_setting()), &at(2))
         .await;
     assert!(!same.unwrap().unwrap().changed);
     let reset = store
-        .patch(&made.uuid, patch(Settings::default()), &at(2))
+        .patch(
+            &made.uuid,
+            patch(every_setting(), Settings::default()),
+            &at(2),
+        )
         .await;
     assert!(reset.unwrap().unwrap().changed);
     let after = store.snapshot().await.unwrap();
@@ -68,8 +108,9 @@ async fn an_ordered_subscription_has_one_pair(database: Database) {
         .create(new("siem", &["attacker.x", "attacker.y.*"]), &at(1))
         .await
         .unwrap();
-    let ordered = patch(Settings::default().with_ordered(true));
-    store.patch(&made.uuid, ordered, &at(10)).await.unwrap();
+    let ordered = Settings::default().with_ordered(true);
+    let change = patch(Settings::default(), ordered.clone());
+    store.patch(&made.uuid, change, &at(10)).await.unwrap();
     let snapshot = store.snapshot().await.unwrap();
     assert_eq!(live(&snapshot, &made.uuid), ["attacker.> 10"]);
     let filter = &snapshot.subscriptions[0].pairs[0].filter;
@@ -78,7 +119,7 @@ async fn an_ordered_subscription_has_one_pair(database: Database) {
     assert!(snapshot.out_of_step.is_empty());
 
     store
-        .patch(&made.uuid, patch(Settings::default()), &at(20))
+        .patch(&made.uuid, patch(ordered, Settings::default()), &at(20))
         .await
         .unwrap();
     let snapshot = store.snapshot().await.unwrap();

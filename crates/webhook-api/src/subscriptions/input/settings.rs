@@ -10,7 +10,7 @@ use crate::fields::{Fields, shown};
 pub(in crate::subscriptions) const REDACTED: &str = "***";
 
 /// The settings that a request names. Each is within its bounds.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct SettingsPatch {
     max_in_flight: Option<u32>,
     rate_per_second: Option<u32>,
@@ -22,7 +22,7 @@ pub(super) struct SettingsPatch {
 }
 
 /// A header with its value, or the name of one that keeps it.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum NamedHeader {
     Given(Header),
     Kept(String),
