@@ -24,7 +24,7 @@ pub enum BusError {
     },
     /// The journal's tables come from a newer version.
     #[error(
-        "the journal {} has schema {found}, newer than {known}, the newest this version knows; install the version that wrote it",
+        "the journal {} was made by a newer decnet (schema {found}; this one knows schemas up to {known}); install the newer decnet, or restore a backup made before the upgrade",
         path.display()
     )]
     NewerSchema {

@@ -2,6 +2,7 @@
 //! copy what is on a server.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -14,7 +15,7 @@ use sea_orm::{
     },
 };
 
-use crate::{DatabaseConfig, StoreError};
+use crate::{DatabaseConfig, StoreError, migrations};
 
 /// The file that holds the database; none where a server does.
 pub fn database_file(config: &DatabaseConfig) -> Option<PathBuf> {
@@ -39,6 +40,7 @@ pub async fn copy_database(config: &DatabaseConfig, copy: &Path) -> Result<(), S
         source,
     };
     let mut connection = open(&file).await.map_err(failed)?;
+    refuse_newer(&mut connection, &file).await?;
     let copied = sqlx::query("VACUUM INTO ?")
         .bind(copy.to_string_lossy().into_owned())
         .execute(&mut connection)
@@ -51,7 +53,8 @@ pub async fn copy_database(config: &DatabaseConfig, copy: &Path) -> Result<(), S
     check_database(copy).await
 }
 
-/// Checks a copy through and through before it is put to use.
+/// Checks a copy through and through before it is put to use: whether it is whole, and whether this
+/// build knows its tables.
 pub async fn check_database(file: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::Copy {
         path: file.to_owned(),
@@ -62,18 +65,41 @@ pub async fn check_database(file: &Path) -> Result<(), StoreError> {
         .fetch_one(&mut connection)
         .await
         .map_err(|error| failed(driver(error)))?;
+    if found != "ok" {
+        return Err(StoreError::Damaged {
+            path: file.to_owned(),
+            found,
+        });
+    }
+    refuse_newer(&mut connection, file).await?;
     connection
         .close()
         .await
-        .map_err(|error| failed(driver(error)))?;
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(StoreError::Damaged {
-            path: file.to_owned(),
-            found,
-        })
+        .map_err(|error| failed(driver(error)))
+}
+
+async fn refuse_newer(connection: &mut SqliteConnection, file: &Path) -> Result<(), StoreError> {
+    let table = "SELECT count(*) FROM sqlite_schema WHERE name = 'webhook_migrations'";
+    let versions = "SELECT version FROM webhook_migrations";
+    let applied: Result<Vec<String>, sqlx::Error> = async {
+        // A database that DECNET made and no server of ours has opened has no such table.
+        let tables: i64 = sqlx::query_scalar(table)
+            .fetch_one(&mut *connection)
+            .await?;
+        match tables {
+            0 => Ok(Vec::new()),
+            _ => sqlx::query_scalar(versions).fetch_all(connection).await,
+        }
     }
+    .await;
+    let applied: BTreeSet<String> = applied
+        .map_err(|error| StoreError::Copy {
+            path: file.to_owned(),
+            source: driver(error),
+        })?
+        .into_iter()
+        .collect();
+    migrations::refuse_newer(&file.display().to_string(), &applied)
 }
 
 async fn open(file: &Path) -> Result<SqliteConnection, DbErr> {

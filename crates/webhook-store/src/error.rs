@@ -61,12 +61,16 @@ pub enum StoreError {
     },
     /// A newer decnet has been here.
     #[error(
-        "the database was migrated by a newer decnet (this one does not know {}); run that version, or restore a backup made before the upgrade",
+        "the database {database} was migrated by a newer decnet ({}; this one knows migrations up to {known}); install the newer decnet, or restore a backup made before the upgrade",
         unknown.join(", ")
     )]
     NewerSchema {
+        /// The URL without its password, or the file.
+        database: String,
         /// The migrations that this build does not know.
         unknown: Vec<String>,
+        /// The newest that it does.
+        known: String,
     },
     /// DECNET's own table lacks a column.
     #[error(

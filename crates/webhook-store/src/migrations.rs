@@ -31,32 +31,49 @@ impl MigratorTrait for Migrator {
 /// Migrates within the caller's transaction, so that processes that start together take turns and
 /// a crash leaves nothing half-done; MySQL commits with every statement that changes a table, so
 /// each migration must bear to be begun again.
-pub(crate) async fn migrate(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
+///
+/// `database` is what an error calls it.
+pub(crate) async fn migrate(
+    txn: &DatabaseTransaction,
+    database: &str,
+) -> Result<meta::Model, StoreError> {
     backend::lock_migrations(txn).await?;
-    let migrated = locked(txn).await;
+    let migrated = locked(txn, database).await;
     backend::unlock_migrations(txn).await?;
     migrated
 }
 
-async fn locked(txn: &DatabaseTransaction) -> Result<meta::Model, StoreError> {
-    let known: BTreeSet<String> = Migrator::migrations()
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect();
+async fn locked(txn: &DatabaseTransaction, database: &str) -> Result<meta::Model, StoreError> {
     let applied: BTreeSet<String> = Migrator::get_migration_models(txn)
         .await?
         .into_iter()
         .map(|model| model.version)
         .collect();
-    let unknown: Vec<String> = applied.difference(&known).cloned().collect();
-    if !unknown.is_empty() {
-        return Err(StoreError::NewerSchema { unknown });
-    }
+    refuse_newer(database, &applied)?;
     check_subscriptions(&SchemaManager::new(txn)).await?;
-    if applied != known {
+    if applied != known() {
         Migrator::up(txn, None).await?;
     }
     meta_row(txn).await
+}
+
+fn known() -> BTreeSet<String> {
+    let all = Migrator::migrations();
+    all.iter().map(|one| one.name().to_owned()).collect()
+}
+
+/// Fails where a migration was applied that only a newer build knows.
+pub(crate) fn refuse_newer(database: &str, applied: &BTreeSet<String>) -> Result<(), StoreError> {
+    let known = known();
+    let unknown: Vec<String> = applied.difference(&known).cloned().collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::NewerSchema {
+        database: database.to_owned(),
+        unknown,
+        known: known.last().cloned().unwrap_or_default(),
+    })
 }
 
 /// Names the first column that a table of DECNET's lacks. `auto_disabled_at` is younger than the

@@ -14,6 +14,7 @@ mod init;
 mod listen;
 mod metrics;
 mod nats;
+mod newer;
 mod publish;
 mod real_day;
 mod serve;

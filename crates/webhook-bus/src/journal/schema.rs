@@ -59,6 +59,8 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, String), BusError> {
     create_private(path)?;
     let wrong = |error| failed("open", path, error);
     let mut connection = connect(path).map_err(wrong)?;
+    // Before anything is written: a newer version's file stays as it is.
+    refuse_newer(path, schema_of(&connection).map_err(wrong)?)?;
     let pragmas = format!(
         "PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
@@ -71,13 +73,7 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, String), BusError> {
         .map_err(wrong)?;
     write_ahead(&connection).map_err(wrong)?;
     let (incarnation, found) = tables(&mut connection).map_err(wrong)?;
-    if found > SCHEMA {
-        return Err(BusError::NewerSchema {
-            path: path.to_owned(),
-            found,
-            known: SCHEMA,
-        });
-    }
+    refuse_newer(path, Some(found))?;
     Ok((connection, incarnation))
 }
 
@@ -86,13 +82,34 @@ pub(crate) fn open_existing(path: &Path) -> Result<Connection, BusError> {
     let wrong = |error| failed("open", path, error);
     let connection = connect(path).map_err(wrong)?;
     let schema = connection.query_row("SELECT schema FROM meta", [], |row| row.get(0));
-    match schema.map_err(wrong)? {
-        found if found > SCHEMA => Err(BusError::NewerSchema {
+    refuse_newer(path, Some(schema.map_err(wrong)?))?;
+    Ok(connection)
+}
+
+/// The schema that a file has; none before its tables are made.
+fn schema_of(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !has_meta(connection)? {
+        return Ok(None);
+    }
+    connection
+        .query_row("SELECT schema FROM meta", [], |row| row.get(0))
+        .optional()
+}
+
+fn has_meta(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .prepare("SELECT 1 FROM sqlite_schema WHERE name = 'meta'")?
+        .exists([])
+}
+
+fn refuse_newer(path: &Path, found: Option<i64>) -> Result<(), BusError> {
+    match found {
+        Some(found) if found > SCHEMA => Err(BusError::NewerSchema {
             path: path.to_owned(),
             found,
             known: SCHEMA,
         }),
-        _ => Ok(connection),
+        _ => Ok(()),
     }
 }
 
@@ -154,15 +171,9 @@ fn tables(connection: &mut Connection) -> rusqlite::Result<(String, i64)> {
     };
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let known: bool = transaction
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'meta'",
-            [],
-            |_| Ok(true),
-        )
-        .optional()?
-        .unwrap_or(false);
-    if known && let Some(meta) = read(&transaction)? {
+    if has_meta(&transaction)?
+        && let Some(meta) = read(&transaction)?
+    {
         return Ok(meta);
     }
     transaction.execute_batch(TABLES)?;

@@ -80,10 +80,14 @@ async fn a_newer_schema_is_refused_clearly(database: Database) {
         .await;
     let error = Store::open(&database.config()).await.unwrap_err();
     assert!(
-        matches!(&error, StoreError::NewerSchema { unknown } if unknown == &["m9999_wonders"]),
+        matches!(&error, StoreError::NewerSchema { unknown, .. } if unknown == &["m9999_wonders"]),
         "{error:?}"
     );
-    assert!(error.to_string().contains("m9999_wonders"));
+    let said = error.to_string();
+    let url = database.config().shown_url();
+    for part in [&url, "m9999_wonders", "up to m0002_workers", "backup"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     assert!(!error.is_connection(), "waiting does not help");
 }
 
