@@ -24,3 +24,4 @@ mod subscription_settings;
 mod subscriptions;
 mod support;
 mod token;
+mod upgrade;
