@@ -65,6 +65,15 @@ impl NatsServer {
         panic!("nats-server does not start: {said}");
     }
 
+    /// The folder with the program of the oldest version that the bus is for, 2.9: for
+    /// [`Self::with_program`], or before all others in `PATH`.
+    ///
+    /// # Panics
+    /// If it cannot be fetched; says what to do.
+    pub async fn oldest() -> PathBuf {
+        obtain::oldest().await
+    }
+
     /// Where clients connect: `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)

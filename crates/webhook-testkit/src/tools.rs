@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    io,
+    io, iter,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{LazyLock, mpsc},
@@ -25,12 +25,12 @@ pub fn fetched(
     name: &str,
     fetch: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let tools = target().join("tools");
+    let tools = tools();
     let said = |error: io::Error| format!("{}: {error}", tools.display());
     fs::create_dir_all(&tools).map_err(said)?;
     let lock = File::create(tools.join(format!("{name}.lock"))).map_err(said)?;
     lock.lock().map_err(said)?;
-    let whole = tools.join(name);
+    let whole = folder_of(name);
     if whole.exists() {
         return Ok(whole);
     }
@@ -61,6 +61,36 @@ pub fn debian(folder: &Path, packages: &[&str]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Where [`fetched`] keeps the folder of that name.
+pub fn folder_of(name: &str) -> PathBuf {
+    tools().join(name)
+}
+
+/// Runs those tests of this test program once more whose names contain one of `filters`, with the
+/// programs in `folder` before all others. Says how many passed.
+///
+/// # Panics
+/// If one fails, with what it said.
+pub fn run_tests_again(filters: &[&str], folder: &Path) -> u32 {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = iter::once(folder.to_owned()).chain(env::split_paths(&path));
+    let ended = Command::new(env::current_exe().expect("this program has a path"))
+        .args(filters)
+        .env(
+            "PATH",
+            env::join_paths(all).expect("a folder without a colon"),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .expect("this program can be started");
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}");
+    let passed = said.split_once("test result: ok. ");
+    passed
+        .and_then(|(_, counts)| counts.split(' ').next()?.parse().ok())
+        .expect("a test program says how many passed")
 }
 
 /// Runs a command to its end; the error is what it said.
@@ -109,6 +139,10 @@ static SPAWNER: LazyLock<mpsc::Sender<Spawn>> = LazyLock::new(|| {
     commands
 });
 
+fn tools() -> PathBuf {
+    target().join("tools")
+}
+
 /// The build folder that this program lies in, else the system's temporary one.
 fn target() -> PathBuf {
     let program = env::current_exe().unwrap_or_default();
@@ -134,7 +168,7 @@ mod tests {
         assert_eq!(first, again);
         assert!(again.unwrap().join("tool").is_file());
         fs::remove_dir_all(first.unwrap()).unwrap();
-        fs::remove_file(target().join("tools").join(format!("{name}.lock"))).unwrap();
+        fs::remove_file(folder_of(&format!("{name}.lock"))).unwrap();
     }
 
     #[test]

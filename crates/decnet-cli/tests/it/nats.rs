@@ -1,7 +1,7 @@
 //! The same binary on a NATS server.
 
 use serde_json::json;
-use webhook_testkit::NatsServer;
+use webhook_testkit::{NatsServer, tools::run_tests_again};
 
 use crate::support::{Listen, Starter, data_dir};
 
@@ -34,4 +34,20 @@ async fn events_come_out_through_jetstream_and_again_after_its_restart() {
         log.contains(&server.url()) && !log.contains("hunter2"),
         "{log}"
     );
+}
+
+/// Whatever else is about NATS: a restart of it, clocks apart, two workers.
+const ON_THE_OLDEST: [&str; 5] = [
+    "nats::events_come_out_through_jetstream_and_again_after_its_restart",
+    "clocks::an_api_that_is_an_hour_ahead_of_nats",
+    "servers::the_bus_is_killed_and_comes_back",
+    "servers::one_worker_is_killed",
+    "servers::the_day_comes_out_once_with_two_workers",
+];
+
+#[tokio::test]
+#[ignore = "nats-server 2.9: cargo xtask test --full"]
+async fn the_same_on_nats_2_9() {
+    let passed = run_tests_again(&ON_THE_OLDEST, &NatsServer::oldest().await);
+    assert_eq!(passed as usize, ON_THE_OLDEST.len());
 }

@@ -58,6 +58,8 @@ pub(super) struct ConsumerInfo {
     pub(super) out: u64,
     /// Not handed out yet.
     pub(super) left: u64,
+    /// When it was made, which tells it from another one of that name.
+    created: Value,
     pub(super) config: Value,
 }
 
@@ -73,6 +75,7 @@ impl ConsumerInfo {
             floor: number(&answer["ack_floor"]["stream_seq"]),
             out: number(&answer["num_ack_pending"]),
             left: number(&answer["num_pending"]),
+            created: answer["created"].clone(),
             config: config.clone(),
         }
     }
@@ -225,11 +228,20 @@ impl Core {
         if let Some(pull) = pull {
             pull.fail(BusError::NoConsumer(name.to_owned()));
         }
+        let Some(found) = self.consumer(name).await? else {
+            return Ok(());
+        };
         let subject = format!("CONSUMER.DELETE.{}.{name}", self.config.stream);
         match ask(&self.link, DOING, &subject, &json!({})).await? {
             Ok(_) => Ok(()),
             Err(refusal) if matches!(refusal.code, code::NO_CONSUMER | code::NO_STREAM) => Ok(()),
-            Err(refusal) => Err(refusal.error(&self.link, DOING)),
+            // nats-server 2.9 may have removed it and stumbled over its files.
+            Err(refusal) => match self.consumer(name).await? {
+                Some(still) if still.created == found.created => {
+                    Err(refusal.error(&self.link, DOING))
+                }
+                _ => Ok(()),
+            },
         }
     }
 

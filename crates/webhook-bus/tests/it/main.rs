@@ -9,5 +9,6 @@ mod kill;
 mod many;
 mod memory;
 mod model;
+mod oldest;
 mod socket;
 mod support;
