@@ -134,18 +134,29 @@ pub enum BusError {
         doing: &'static str,
     },
     /// The credentials are wrong.
-    #[error(
-        "NATS at {servers} does not accept these credentials; check user and password, nkey or credentials file"
-    )]
+    #[error("NATS at {servers} does not let us in; {remedy}")]
     NatsLogin {
         /// Where.
         servers: String,
+        /// What to check, or to give.
+        remedy: &'static str,
         /// The server's words.
+        source: Cause,
+    },
+    /// A credentials file without credentials.
+    #[error(
+        "the credentials file {} (--nats-creds) cannot be used; it must hold a user's JWT and seed, as `nsc generate creds` writes them",
+        path.display()
+    )]
+    NatsCredentials {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
         source: Cause,
     },
     /// No encrypted connection comes about.
     #[error(
-        "no TLS connection to NATS at {servers}; check its certificate authority (--nats-ca), and the client certificate and key where it asks for one"
+        "no TLS connection to NATS at {servers}; check its certificate authority (--nats-ca), and --nats-cert and --nats-key where it asks who we are"
     )]
     NatsTls {
         /// Where.

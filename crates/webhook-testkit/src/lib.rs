@@ -32,7 +32,7 @@ pub mod tools;
 pub use broker::{Broker, Published};
 pub use build::{event, free_port, temp_dir};
 pub use mariadb::MariaDb;
-pub use nats::{NatsCluster, NatsServer};
+pub use nats::{NatsAccount, NatsCluster, NatsServer, nats_certificates};
 pub use postgres::Postgres;
 pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};
 pub use reconcile::{Reconciler, Report};

@@ -1,5 +1,7 @@
 //! A real nats-server, one or three of them, on loopback.
 
+mod account;
+mod certificates;
 mod cluster;
 mod obtain;
 mod wire;
@@ -16,6 +18,8 @@ use crate::{
     process::{PORTS, Process},
 };
 
+pub use account::NatsAccount;
+pub use certificates::nats_certificates;
 pub use cluster::NatsCluster;
 
 /// A nats-server of the test's own, with JetStream and its store in a temporary directory. Ended

@@ -225,7 +225,8 @@ fn file(
         None => (names.1, env.path(names.1)),
     };
     let Some(path) = path else { return Ok(None) };
-    match fs::File::open(&path) {
+    // A folder can be opened, too.
+    match fs::read(&path) {
         Ok(_) => Ok(Some(path)),
         Err(source) => Err(SettingError::File {
             name: name.into(),

@@ -1,5 +1,7 @@
 //! The same binary on a NATS server.
 
+mod logins;
+
 use serde_json::json;
 use webhook_testkit::{NatsServer, tools::run_tests_again};
 

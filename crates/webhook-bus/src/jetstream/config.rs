@@ -68,6 +68,27 @@ pub enum NatsLogin {
     Credentials(PathBuf),
 }
 
+impl NatsLogin {
+    /// What to look at when a server does not accept it.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::Anonymous => {
+                "give --nats-creds, --nats-nkey, or --nats-user with DECNET_NATS_PASSWORD"
+            }
+            Self::Password { .. } => {
+                "check --nats-user and DECNET_NATS_PASSWORD, or user and password in --bus"
+            }
+            Self::Token(_) => "check the token in --bus",
+            Self::Nkey(_) => {
+                "check --nats-nkey: it must hold the seed of a user that the server knows"
+            }
+            Self::Credentials(_) => {
+                "check --nats-creds: its user must be of an account that the server knows, and not have expired"
+            }
+        }
+    }
+}
+
 /// A text that neither logs nor errors show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hidden(String);

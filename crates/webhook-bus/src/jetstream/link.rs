@@ -83,6 +83,7 @@ impl Link {
                     ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
                         return Err(BusError::NatsLogin {
                             servers: shown,
+                            remedy: config.login.remedy(),
                             source,
                         });
                     }
@@ -227,7 +228,7 @@ async fn options(config: &JetStreamConfig, line: &Arc<Line>) -> Result<ConnectOp
         NatsLogin::Nkey(seed) => options.nkey(seed.expose().to_owned()),
         NatsLogin::Credentials(path) => {
             let read = options.credentials_file(path).await;
-            read.map_err(|error| BusError::File {
+            read.map_err(|error| BusError::NatsCredentials {
                 path: path.clone(),
                 source: Arc::new(error),
             })?

@@ -1,12 +1,10 @@
 //! Streams that fit or not, servers without JetStream, and who may come in.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::{sync::mpsc, time::timeout};
 use webhook_bus::{BusError, Hidden, JetStream, JetStreamConfig, NatsLogin};
-use webhook_testkit::NatsServer;
+use webhook_testkit::{NatsAccount, NatsServer, nats_certificates};
 
 use super::support::{PATIENCE, config, consume, open, take};
 use crate::support::{pattern, publish};
@@ -124,49 +122,33 @@ async fn an_nkey_opens() {
     publish(&open(config).await, "a.x", 1).await;
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<_> = text
-        .as_bytes()
-        .chunks(64)
-        .map(String::from_utf8_lossy)
-        .collect();
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        lines.join("\n")
-    )
-}
-
-/// An authority, and what it signed for a server and a client, as PEM files.
-fn certificates(dir: &Path) {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    fs::write(dir.join("ca.pem"), pem("CERTIFICATE", authority.der())).unwrap();
-    for name in ["server", "client"] {
-        let key = KeyPair::generate().unwrap();
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).unwrap();
-        let signed = params.signed_by(&key, &authority).unwrap();
-        let certificate = pem("CERTIFICATE", signed.der());
-        fs::write(dir.join(format!("{name}.pem")), certificate).unwrap();
-        let key = pem("PRIVATE KEY", &key.serialize_der());
-        fs::write(dir.join(format!("{name}.key")), key).unwrap();
-    }
+#[tokio::test]
+async fn a_credentials_file_opens() {
+    let account = NatsAccount::new();
+    let server = NatsServer::with(&account.config()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        NatsLogin::Credentials(path)
+    };
+    let mut config = config(&server);
+    config.login = file("ours.creds", &account.credentials());
+    publish(&open(config.clone()).await, "a.x", 1).await;
+    // Of an account that this server does not know.
+    config.login = file("theirs.creds", &NatsAccount::new().credentials());
+    let error = refused(config.clone()).await;
+    assert!(matches!(error, BusError::NatsLogin { .. }), "{error}");
+    config.login = file("none.creds", "nothing of the kind");
+    let error = refused(config).await;
+    assert!(matches!(error, BusError::NatsCredentials { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn tls_with_an_authority_and_a_client_certificate_of_ones_own() {
     let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
     let file = |name: &str| dir.path().join(name);
-    let server = NatsServer::with(&format!(
-        "jetstream: enabled\ntls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
-        file("server.pem"),
-        file("server.key"),
-        file("ca.pem"),
-    ))
-    .await;
+    let server = NatsServer::with(&nats_certificates(dir.path())).await;
     let url = format!("tls://127.0.0.1:{}", server.port());
     let mut config = JetStreamConfig::parse(&url).unwrap();
     config.subjects = vec![pattern("a.>")];
