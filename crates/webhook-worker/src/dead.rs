@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
-use webhook_bus::Bus;
 use webhook_model::topics;
 use webhook_store::DeliveryRecord;
 
-use crate::{heartbeat::announce, runtime::Directory};
+use crate::{announcer::Announcements, runtime::Directory};
 
 /// Least time between two announcements for one subscription.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Reports that may wait; a further one waits for the announcer, which only publishes.
+/// Reports that may wait; a further one waits for the task, which only counts.
 const QUEUE: usize = 1_024;
 
 /// Where dead letters are reported.
@@ -53,7 +52,7 @@ pub(crate) fn channel() -> (DeadLetters, mpsc::Receiver<(String, String)>) {
 
 /// Announces until every [`DeadLetters`] is gone, and then what is left.
 pub(crate) async fn run(
-    bus: Bus,
+    announcements: Announcements,
     directory: Directory,
     mut reports: mpsc::Receiver<(String, String)>,
 ) {
@@ -80,7 +79,7 @@ pub(crate) async fn run(
         let now = Instant::now();
         for (uuid, tally) in &mut tallies {
             if tally.due().is_some_and(|due| due <= now) {
-                say(&bus, &directory, uuid, tally).await;
+                say(&announcements, &directory, uuid, tally);
                 tally.said = Some(now);
             }
         }
@@ -90,12 +89,12 @@ pub(crate) async fn run(
     }
     for (uuid, tally) in &mut tallies {
         if tally.count > 0 {
-            say(&bus, &directory, uuid, tally).await;
+            say(&announcements, &directory, uuid, tally);
         }
     }
 }
 
-async fn say(bus: &Bus, directory: &Directory, uuid: &str, tally: &mut Tally) {
+fn say(announcements: &Announcements, directory: &Directory, uuid: &str, tally: &mut Tally) {
     let name = directory.get(uuid).map(|runtime| runtime.current().name);
     let payload = json!({
         "subscription": uuid,
@@ -103,7 +102,5 @@ async fn say(bus: &Bus, directory: &Directory, uuid: &str, tally: &mut Tally) {
         "reason": std::mem::take(&mut tally.reason),
         "count": std::mem::take(&mut tally.count),
     });
-    if let Err(error) = announce(bus, topics::DEAD, "dead", &payload).await {
-        tracing::warn!(%error, subscription = %uuid, "cannot announce dead letters");
-    }
+    announcements.say(topics::DEAD, "dead", &payload);
 }

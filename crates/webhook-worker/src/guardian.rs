@@ -7,17 +7,16 @@ mod probe;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use webhook_bus::Bus;
 use webhook_model::{State, UtcTime, topics};
 use webhook_store::{BreakerPhase, Store, SubscriptionView};
 
 use crate::{
     Counters,
+    announcer::Announcements,
     breaker::{Action, Breaker, Input, Policy},
-    heartbeat::announce,
     runtime::Directory,
     schedule::jitter,
 };
@@ -48,7 +47,7 @@ pub(crate) fn channel() -> (mpsc::Sender<Notice>, mpsc::Receiver<Notice>) {
 /// The task.
 pub(crate) struct Guardian {
     pub(crate) store: Store,
-    pub(crate) bus: Bus,
+    pub(crate) announcements: Announcements,
     pub(crate) directory: Directory,
     pub(crate) policy: Policy,
     pub(crate) reload: Arc<Notify>,
@@ -61,7 +60,7 @@ pub(crate) struct Guardian {
 impl Guardian {
     pub(crate) fn new(
         store: Store,
-        bus: Bus,
+        announcements: Announcements,
         directory: Directory,
         policy: Policy,
         reload: Arc<Notify>,
@@ -70,7 +69,7 @@ impl Guardian {
     ) -> Self {
         Self {
             store,
-            bus,
+            announcements,
             directory,
             policy,
             reload,
@@ -244,7 +243,7 @@ impl Guardian {
                     Input::Failures(count) => Some(count),
                     _ => None,
                 };
-                self.act(uuid, &name, action, &reason, failures).await;
+                self.act(uuid, &name, action, &reason, failures);
             }
             // Somebody changed the row meanwhile; the reload that follows brings what holds now.
             Ok(false) => self.reload.notify_one(),
@@ -291,14 +290,7 @@ impl Guardian {
         }
     }
 
-    async fn act(
-        &self,
-        uuid: &str,
-        name: &str,
-        action: Action,
-        reason: &str,
-        failures: Option<u32>,
-    ) {
+    fn act(&self, uuid: &str, name: &str, action: Action, reason: &str, failures: Option<u32>) {
         let Some(runtime) = self.directory.get(uuid) else {
             return;
         };
@@ -320,7 +312,7 @@ impl Guardian {
                     "consecutive_failures": failures,
                     "probe_at": probe_at,
                 });
-                self.say(topics::TRIPPED, "tripped", &said).await;
+                self.announcements.say(topics::TRIPPED, "tripped", &said);
                 self.reload.notify_one();
             }
             Action::Recover => {
@@ -331,7 +323,8 @@ impl Guardian {
                 runtime.gate.open();
                 let reason = "a probe succeeded";
                 let said = json!({"subscription": uuid, "name": name, "reason": reason});
-                self.say(topics::RECOVERED, "recovered", &said).await;
+                self.announcements
+                    .say(topics::RECOVERED, "recovered", &said);
                 self.reload.notify_one();
             }
         }
@@ -340,12 +333,6 @@ impl Guardian {
     fn shut(&self, uuid: &str) {
         if let Some(runtime) = self.directory.get(uuid) {
             runtime.gate.shut();
-        }
-    }
-
-    async fn say(&self, topic: &str, kind: &str, payload: &Value) {
-        if let Err(error) = announce(&self.bus, topic, kind, payload).await {
-            tracing::warn!(%error, topic, "cannot announce what the breaker did");
         }
     }
 }

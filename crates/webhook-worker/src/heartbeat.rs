@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Bus, BusError, Message, Publication};
-use webhook_model::{Event, Payload, Topic, TopicPattern, UtcTime, topics};
+use webhook_bus::{Bus, Message};
+use webhook_model::{TopicPattern, UtcTime, topics};
 
-use crate::{WorkerError, WorkerStatus, counters::Counters};
+use crate::{WorkerError, WorkerStatus, announcer::publication, counters::Counters};
 
 /// A heartbeat older than two of DECNET's intervals and a little means a worker that is gone.
 const FOREIGN_ALIVE: Duration = Duration::from_secs(65);
@@ -123,28 +123,12 @@ pub(crate) async fn run(
         payload.insert("ts".into(), json!(UtcTime::now().micros() as f64 / 1e6));
         payload.insert("deployment".into(), identity.deployment.clone().into());
         payload.insert("instance".into(), identity.instance.clone().into());
-        if let Err(error) = announce(&bus, topics::HEALTH, "health", &payload.into()).await {
+        // Not queued: a heartbeat that comes late would tell of a worker that is no more.
+        let beat = publication(topics::HEALTH, "health", &payload.into());
+        if let Err(error) = bus.publish(vec![beat]).await {
             tracing::warn!(%error, "cannot publish the heartbeat");
         }
     }
-}
-
-/// Publishes one of the worker's own events.
-pub(crate) async fn announce(
-    bus: &Bus,
-    topic: &str,
-    kind: &str,
-    payload: &Value,
-) -> Result<(), BusError> {
-    let topic = Topic::parse(topic).expect("own topics are valid");
-    let payload = Payload::parse(&payload.to_string()).expect("own payloads are objects");
-    let event = Event::new(topic.clone(), kind, payload);
-    let publication = Publication {
-        topic,
-        bytes: event.envelope(),
-        dedup: None,
-    };
-    bus.publish(vec![publication]).await.map(drop)
 }
 
 /// Whether a control message orders the worker to stop; anything else is ignored.

@@ -9,11 +9,11 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Bus, Gap};
+use webhook_bus::Gap;
 use webhook_model::{UtcTime, topics};
 use webhook_store::{Pair, Store, StoreError};
 
-use crate::{Counters, crew::Crew, heartbeat::announce};
+use crate::{Counters, announcer::Announcements, crew::Crew};
 
 /// Time between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ async fn sweep_all(store: &Store, ages: Ages, stop: &CancellationToken) -> Resul
 /// Writes gaps down and announces them until the bus reports no more, or `stop`.
 pub(crate) async fn gaps(
     store: Store,
-    bus: Bus,
+    announcements: Announcements,
     incarnation: String,
     reports: Arc<Mutex<mpsc::Receiver<Gap>>>,
     counters: Arc<Counters>,
@@ -78,7 +78,7 @@ pub(crate) async fn gaps(
                 None => return,
             },
         };
-        if let Err(error) = gap_found(&store, &bus, &incarnation, &counters, &gap).await {
+        if let Err(error) = gap_found(&store, &announcements, &incarnation, &counters, &gap).await {
             tracing::error!(%error, consumer = %gap.consumer, from = gap.from, to = gap.to, count = gap.count, "cannot write down what retention took");
         }
     }
@@ -86,7 +86,7 @@ pub(crate) async fn gaps(
 
 async fn gap_found(
     store: &Store,
-    bus: &Bus,
+    announcements: &Announcements,
     incarnation: &str,
     counters: &Counters,
     gap: &Gap,
@@ -125,8 +125,6 @@ async fn gap_found(
         "reason": "expired",
         "count": gap.count,
     });
-    if let Err(error) = announce(bus, topics::DEAD, "dead", &payload).await {
-        tracing::warn!(%error, "cannot announce a gap");
-    }
+    announcements.say(topics::DEAD, "dead", &payload);
     Ok(())
 }

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod announcer;
 mod breaker;
 mod config;
 mod counters;

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, Notify, mpsc, watch};
+use tokio::{
+    sync::{Mutex, Notify, mpsc, watch},
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_bus::{Bus, Gap, Watch};
 use webhook_delivery::DeliveryClient;
@@ -11,7 +14,7 @@ use webhook_model::topics;
 use webhook_store::Store;
 
 use crate::{
-    DrainReport, Phase, WorkerConfig, WorkerError, WorkerStatus,
+    DrainReport, Phase, WorkerConfig, WorkerError, WorkerStatus, announcer,
     breaker::Policy,
     crew::{Beating, Crew, Ears, Progress},
     dead, freshness,
@@ -117,6 +120,7 @@ impl Opened {
         let (recorder, outcomes) = recorder::channel();
         let (notify_guardian, notices) = guardian::channel();
         let (dead, dead_reports) = dead::channel();
+        let (announcements, unsaid) = announcer::channel();
         let directory = status.directory();
         // Windows and gates of an earlier session mean nothing in this one.
         directory.clear();
@@ -127,7 +131,7 @@ impl Opened {
             guardian: notify_guardian.clone(),
             dead,
         };
-        // These three end one after the other, each when the last of its reporters is gone.
+        // These four end one after the other, each when the last of its reporters is gone.
         let recording = tokio::spawn(recorder::run(
             store.clone(),
             outcomes,
@@ -136,7 +140,7 @@ impl Opened {
         ));
         let guardian = Guardian::new(
             store.clone(),
-            bus.clone(),
+            announcements.clone(),
             directory.clone(),
             Policy {
                 threshold: config.circuit_threshold,
@@ -147,7 +151,12 @@ impl Opened {
             counters.clone(),
         );
         let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
-        let announcing = tokio::spawn(dead::run(bus.clone(), directory.clone(), dead_reports));
+        let tallying = tokio::spawn(dead::run(
+            announcements.clone(),
+            directory.clone(),
+            dead_reports,
+        ));
+        let mut announcing = tokio::spawn(announcer::run(bus.clone(), unsaid, cut.clone()));
         let (applied, applied_seen) = watch::channel(i64::MIN);
         let (freshness, checker) = freshness::channel(applied_seen.clone());
         // Lives until what is in flight has ended: the others rely on it.
@@ -206,13 +215,15 @@ impl Opened {
         if let Some(reports) = parts.gaps.clone() {
             tasks.spawn(housekeeping::gaps(
                 store.clone(),
-                bus.clone(),
+                announcements.clone(),
                 incarnation.clone(),
                 reports,
                 dispatch.counters.clone(),
                 stop.clone(),
             ));
         }
+        // The announcer ends with the last who has something to say.
+        drop(announcements);
         let context = PairContext {
             store: store.clone(),
             bus: bus.clone(),
@@ -241,10 +252,11 @@ impl Opened {
         // The last recorder handle goes with the last pair task, and the recorder ends with it.
         let ended = async {
             tasks.wait().await;
-            let _ = tokio::join!(recording, guarding, announcing);
+            let _ = tokio::join!(recording, guarding, tallying);
         };
         tokio::pin!(ended);
-        let report = match tokio::time::timeout(config.drain_deadline, &mut ended).await {
+        let deadline = Instant::now() + config.drain_deadline;
+        let report = match timeout_at(deadline, &mut ended).await {
             Ok(()) => DrainReport::Drained,
             Err(_) => {
                 cut.cancel();
@@ -252,6 +264,11 @@ impl Opened {
                 DrainReport::Cut
             }
         };
+        // Announcements have what is left of the deadline; a drain is not cut for their sake.
+        if timeout_at(deadline, &mut announcing).await.is_err() {
+            cut.cancel();
+            let _ = announcing.await;
+        }
         if let Err(error) = bus.flush().await {
             tracing::warn!(%error, "some acknowledgements may not have reached the bus; it hands those events out again, and they are found to be delivered");
         }

@@ -6,12 +6,11 @@ use proptest::{
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime as Tokio;
-use webhook_bus::{Journal, JournalConfig, Role};
 use webhook_model::{EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern};
 use webhook_store::{DatabaseConfig, NewSubscription, Position, SubscriptionPatch};
 
 use super::*;
-use crate::{crew::Share, gate::Pass, runtime::Runtime, slots::SlotPool};
+use crate::{announcer, crew::Share, gate::Pass, runtime::Runtime, slots::SlotPool};
 
 const THRESHOLD: u32 = 3;
 /// As good as any; see [`Play::tick`].
@@ -69,7 +68,6 @@ struct World {
     store: Store,
     /// The same database, closed: what a database that is away looks like.
     away: Store,
-    bus: Bus,
     _dir: TempDir,
 }
 
@@ -90,11 +88,9 @@ impl World {
         let store = Store::open(&config).await.unwrap();
         let away = Store::open(&config).await.unwrap();
         away.close().await.unwrap();
-        let journal = JournalConfig::new(dir.path().join("journal.db"), Role::Worker);
         Self {
             store,
             away,
-            bus: Journal::open(journal).await.unwrap().into(),
             _dir: dir,
         }
     }
@@ -102,7 +98,7 @@ impl World {
     fn guardian(&self) -> Guardian {
         Guardian::new(
             self.store.clone(),
-            self.bus.clone(),
+            announcer::channel().0,
             Directory::default(),
             Policy {
                 threshold: THRESHOLD,

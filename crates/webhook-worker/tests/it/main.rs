@@ -1,5 +1,6 @@
 //! The worker against a real store, a real journal and receivers on real sockets.
 
+mod announcing;
 mod breaker;
 mod delivery;
 mod drain;
