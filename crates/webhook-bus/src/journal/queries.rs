@@ -158,8 +158,10 @@ pub(crate) fn fetch(
     connection: &Connection,
     seqs: &[u64],
 ) -> rusqlite::Result<Vec<(u64, Option<Stored>)>> {
+    // One transaction: beginning and ending one costs as much as a row.
+    let reading = connection.unchecked_transaction()?;
     let mut statement =
-        connection.prepare_cached("SELECT seq, topic, at, body FROM events WHERE seq = ?1")?;
+        reading.prepare_cached("SELECT seq, topic, at, body FROM events WHERE seq = ?1")?;
     let (mut found, mut bytes) = (Vec::with_capacity(seqs.len()), 0);
     for &seq in seqs {
         let event = statement

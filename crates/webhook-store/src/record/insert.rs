@@ -18,10 +18,12 @@ use crate::{
 
 /// Most rows of one INSERT and most values of one IN list. Of 19 values each they stay far below
 /// SQLite's 32,766 bound values.
-pub(super) const MAX_ROWS: usize = 1 << (SHAPES - 1);
-/// How many kinds of statements there are: those with 1, 2, 4 … rows. A handful, so that the cache
-/// of prepared statements stays small.
-const SHAPES: usize = 9;
+pub(super) const MAX_ROWS: usize = 256;
+/// Up to so many rows every number has a statement of its own; beyond, the powers of two have. So a
+/// batch takes few statements, and they are few kinds: the cache of prepared ones holds 100.
+const EXACT: usize = 16;
+/// How many kinds of statements there are: 1 to 16 rows, then 32, 64, 128 and 256.
+const SHAPES: usize = EXACT + 4;
 /// Most bytes of bodies in one INSERT, which keeps copies small and fits MySQL's packets.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
@@ -66,7 +68,8 @@ impl Inserts {
     }
 
     fn sql(&self, backend: DbBackend, rows: usize) -> &str {
-        let shape = rows.ilog2() as usize;
+        let doublings = (rows / EXACT).max(1).ilog2() as usize;
+        let shape = rows.min(EXACT) - 1 + doublings;
         self.sql[shape].get_or_init(|| {
             let mut insert = Query::insert();
             insert.into_table(delivery::Entity).columns(row::COLUMNS);
@@ -86,7 +89,7 @@ fn places(records: &[&DeliveryRecord]) -> usize {
     places.len()
 }
 
-/// Cuts a batch into pieces whose lengths are powers of two.
+/// Cuts a batch into pieces for whose lengths there is a statement.
 pub(super) fn chunks<'a, 'r>(
     records: &'a [&'r DeliveryRecord],
 ) -> impl Iterator<Item = &'a [&'r DeliveryRecord]> {
@@ -104,7 +107,13 @@ pub(super) fn chunks<'a, 'r>(
                 bytes <= MAX_BODY_BYTES
             })
             .count();
-        let (chunk, later) = rest.split_at(1 << fitting.max(1).ilog2());
+        let fitting = fitting.max(1);
+        let length = if fitting <= EXACT {
+            fitting
+        } else {
+            1 << fitting.ilog2()
+        };
+        let (chunk, later) = rest.split_at(length);
         rest = later;
         Some(chunk)
     })

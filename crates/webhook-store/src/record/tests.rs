@@ -105,15 +105,15 @@ fn statements_come_in_few_sizes() {
         .map(|seq| record(seq, DeliveryStatus::Delivered))
         .collect();
     let records: Vec<_> = records.iter().collect();
+    let mut kinds = BTreeSet::new();
     for total in 0..=500 {
         let sizes: Vec<_> = chunks(&records[..total]).map(<[_]>::len).collect();
         assert_eq!(sizes.iter().sum::<usize>(), total);
-        assert!(
-            sizes
-                .iter()
-                .all(|size| size.is_power_of_two() && *size <= MAX_ROWS)
-        );
+        assert!(sizes.len() <= 6, "{total}: {sizes:?}");
+        kinds.extend(sizes);
     }
+    let expected = (1..=16).chain([32, 64, 128, MAX_ROWS]);
+    assert_eq!(kinds, expected.collect());
 }
 
 #[test]
