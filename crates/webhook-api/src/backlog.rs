@@ -1,8 +1,8 @@
-//! How many events wait on the bus.
+//! How many events wait on the bus: the one rule, for `GET /status` and for whoever exports metrics.
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_bus::BusError;
+use webhook_bus::{Bus, BusError};
 use webhook_store::{Pair, SubscriptionView};
 
 use crate::api::Api;
@@ -34,6 +34,35 @@ pub(crate) struct SubscriptionBacklog {
     events: u64,
 }
 
+/// What waits on the bus for one subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Events that it asked for and that are not let go of; what is in hand is among them.
+    pub events: u64,
+    /// False when a part could not be counted, because no worker has opened it yet.
+    pub complete: bool,
+}
+
+/// Counts what waits for one subscription of this deployment.
+pub async fn waiting(
+    bus: &Bus,
+    deployment_id: &str,
+    view: &SubscriptionView,
+) -> Result<Waiting, BusError> {
+    let mut waiting = Waiting {
+        events: 0,
+        complete: true,
+    };
+    for pair in &view.pairs {
+        match of_pair(bus, deployment_id, pair).await {
+            Ok(events) => waiting.events += events,
+            Err(BusError::NoConsumer(_)) => waiting.complete = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(waiting)
+}
+
 /// Counts what waits for each of these.
 pub(crate) async fn of_all(api: &Api, views: &[SubscriptionView]) -> Result<Backlog, BusError> {
     let mut backlog = Backlog {
@@ -42,15 +71,10 @@ pub(crate) async fn of_all(api: &Api, views: &[SubscriptionView]) -> Result<Back
         subscriptions: Vec::new(),
     };
     for view in views {
-        let mut events = 0;
-        for pair in &view.pairs {
-            match of_pair(api, pair).await {
-                Ok(waiting) => events += waiting,
-                Err(BusError::NoConsumer(_)) => backlog.complete = false,
-                Err(error) => return Err(error),
-            }
-        }
+        let Waiting { events, complete } =
+            waiting(&api.deps.bus, api.deps.store.deployment_id(), view).await?;
         backlog.events += events;
+        backlog.complete &= complete;
         if events > 0 {
             backlog.subscriptions.push(SubscriptionBacklog {
                 subscription: view.subscription.uuid.clone(),
@@ -65,18 +89,8 @@ pub(crate) async fn of_all(api: &Api, views: &[SubscriptionView]) -> Result<Back
     Ok(backlog)
 }
 
-/// The bus counts by one pattern. Patterns that share a consumer may overlap, and their cover may
-/// match more than they do, so the lesser of both counts is the closer one.
-pub(crate) async fn of_pair(api: &Api, pair: &Pair) -> Result<u64, BusError> {
-    let bus = &api.deps.bus;
-    let name = pair.consumer_name(api.deps.store.deployment_id());
-    let covered = bus.pending(&name, &pair.filter.cover).await?;
-    if covered == 0 || pair.filter.patterns.is_empty() {
-        return Ok(covered);
-    }
-    let mut asked_for = 0;
-    for pattern in &pair.filter.patterns {
-        asked_for += bus.pending(&name, pattern).await?;
-    }
-    Ok(covered.min(asked_for))
+/// Counts what waits for one pair.
+pub(crate) async fn of_pair(bus: &Bus, deployment_id: &str, pair: &Pair) -> Result<u64, BusError> {
+    bus.pending(&pair.consumer_name(deployment_id), &pair.filter)
+        .await
 }

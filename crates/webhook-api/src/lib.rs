@@ -39,6 +39,7 @@ mod subscriptions;
 pub mod tokens;
 
 pub use api::ApiDeps;
+pub use backlog::{Waiting, waiting};
 pub use config::ApiConfig;
 pub use error::ApiError;
 pub use metrics::Scrape;

@@ -1,4 +1,4 @@
-use webhook_model::{TopicPattern, UtcTime, topics};
+use webhook_model::{Filter, TopicPattern, UtcTime, topics};
 
 use crate::{BusError, Consumer, ConsumerSpec, JetStream, Journal, Message, Publication, Watch};
 
@@ -92,8 +92,9 @@ impl Bus {
         }
     }
 
-    /// How many messages that match `filter` the consumer has not acknowledged.
-    pub async fn pending(&self, name: &str, filter: &TopicPattern) -> Result<u64, BusError> {
+    /// How many messages that match `filter` the consumer has not acknowledged. NATS counts by the
+    /// consumer's own filter, which may be a wider one: there it is the most that it can be.
+    pub async fn pending(&self, name: &str, filter: &Filter) -> Result<u64, BusError> {
         match self {
             Self::Journal(journal) => journal.pending(name, filter).await,
             Self::JetStream(jetstream) => jetstream.pending(name).await,

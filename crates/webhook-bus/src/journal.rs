@@ -33,7 +33,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use webhook_model::{MAX_EVENT_BYTES, TopicPattern, UtcTime};
+use webhook_model::{Filter, MAX_EVENT_BYTES, TopicPattern, UtcTime};
 
 use crate::{
     BusError, BusStatus, Consumer, ConsumerSpec, Message, Position, Publication, Watch,
@@ -134,7 +134,7 @@ impl Journal {
             .await
     }
 
-    pub(crate) async fn pending(&self, name: &str, filter: &TopicPattern) -> Result<u64, BusError> {
+    pub(crate) async fn pending(&self, name: &str, filter: &Filter) -> Result<u64, BusError> {
         let shared = &self.inner.shared;
         let wanted = name.to_owned();
         let row = shared

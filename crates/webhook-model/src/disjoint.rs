@@ -20,6 +20,16 @@ impl Filter {
     }
 }
 
+/// All of what one pattern matches.
+impl From<TopicPattern> for Filter {
+    fn from(cover: TopicPattern) -> Self {
+        Self {
+            cover,
+            patterns: Vec::new(),
+        }
+    }
+}
+
 /// The fewest filters that are pairwise disjoint and together match what the patterns match.
 ///
 /// A covered pattern disappears into the one that covers it; patterns that merely overlap share

@@ -8,8 +8,9 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use webhook_api::waiting;
 use webhook_bus::{Bus, BusError, BusStatus};
-use webhook_store::{Counts, Pair, Store};
+use webhook_store::{Counts, Store};
 
 /// How old a reading may be before a scrape has a new one made: less than any usual scrape
 /// interval.
@@ -138,23 +139,15 @@ impl Readings {
             return backlog;
         };
         for view in snapshot.subscriptions {
-            let mut events = 0;
-            for pair in &view.pairs {
-                match timeout_at(deadline, self.waiting(pair)).await {
-                    Ok(Ok(waiting)) => events += waiting,
-                    // No worker has opened it yet.
-                    Ok(Err(BusError::NoConsumer(_))) => {}
-                    Ok(Err(_)) | Err(_) => return backlog,
-                }
-            }
-            backlog.events.insert(view.subscription.uuid, events);
+            let counted = waiting(&self.bus, self.store.deployment_id(), &view);
+            let Ok(Ok(waiting)) = timeout_at(deadline, counted).await else {
+                return backlog;
+            };
+            // What no worker has opened yet is left out here as it is in `GET /status`.
+            let uuid = view.subscription.uuid;
+            backlog.events.insert(uuid, waiting.events);
         }
         backlog.is_complete = true;
         backlog
-    }
-
-    async fn waiting(&self, pair: &Pair) -> Result<u64, BusError> {
-        let name = pair.consumer_name(self.store.deployment_id());
-        self.bus.pending(&name, &pair.filter.cover).await
     }
 }

@@ -167,6 +167,34 @@ async fn the_numbers_are_what_the_receivers_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_and_metrics_count_the_same_backlog() {
+    let dir = data_dir();
+    let mut server = Decnet::serve(dir.path()).await;
+    let api = server.api().await;
+    let gone = Receiver::start(Behaviour::status(410)).await;
+    let patterns = ["attacker.*.seen", "attacker.ssh.*"];
+    api.subscribe("siem", &gone.url(), SECRET, &patterns).await;
+    api.publish("attacker.ssh.seen", json!({})).await;
+    scrape_until(server.url(), |page| {
+        page.get("decnet_webhook_subscriptions", &[("state", "tripped")]) == Some(1.0)
+    })
+    .await;
+    // Both patterns ask for the first, neither for the last, and all are on their common cover.
+    for topic in ["ssh.seen", "ftp.seen", "ssh.left", "ftp.left"] {
+        api.publish(&format!("attacker.{topic}"), json!({})).await;
+    }
+    let (status, body) = api.ask(reqwest::Method::GET, "/api/v1/status", None).await;
+    assert_eq!((status, &body["backlog"]["events"]), (200, &json!(3)));
+    let siem = [("subscription", "siem")];
+    scrape_until(server.url(), |page| {
+        page.get("decnet_webhook_backlog", &[]) == Some(3.0)
+            && page.get("decnet_webhook_subscription_backlog", &siem) == Some(3.0)
+    })
+    .await;
+    assert!(server.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_process_tells_of_its_own_parts() {
     let dir = data_dir();
     let api = Decnet::api_only(dir.path()).await;

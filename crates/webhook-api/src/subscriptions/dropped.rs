@@ -24,9 +24,10 @@ pub(super) async fn count(api: &Api, ended: &[Pair]) -> Option<u64> {
 }
 
 async fn sum(api: &Api, ended: &[Pair]) -> Result<u64, BusError> {
+    let (bus, deployment_id) = (&api.deps.bus, api.deps.store.deployment_id());
     let mut total = 0;
     for pair in ended.iter().filter(|pair| !pair.drain) {
-        total += backlog::of_pair(api, pair).await?;
+        total += backlog::of_pair(bus, deployment_id, pair).await?;
     }
     Ok(total)
 }

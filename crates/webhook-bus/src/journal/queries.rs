@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use webhook_model::{Topic, TopicPattern, UtcTime};
+use webhook_model::{Filter, Topic, TopicPattern, UtcTime};
 
 use super::{cursor::Saved, hub::Search, ranges::Ranges, shared::Shared};
 use crate::message::Entry;
@@ -125,31 +125,35 @@ pub(crate) fn search(
     connection: &Connection,
     search: &Search,
 ) -> rusqlite::Result<(Vec<u64>, u64)> {
-    let (mut matching, mut count, mut reached) = (Vec::new(), 0, search.after);
+    let wanted = |topic: &Topic| search.filter.matches(topic);
+    scan(connection, search.after, search.end, search.room, wanted)
+}
+
+/// The first `room` of the next events above `after`, up to `end`, whose topic is wanted.
+fn scan(
+    connection: &Connection,
+    after: u64,
+    end: u64,
+    room: usize,
+    wanted: impl Fn(&Topic) -> bool,
+) -> rusqlite::Result<(Vec<u64>, u64)> {
+    let (mut matching, mut count, mut reached) = (Vec::new(), 0, after);
     let mut statement = connection.prepare_cached(
         "SELECT seq, topic FROM events WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![
-        search.after.cast_signed(),
-        search.end.cast_signed(),
-        SEARCH_ROWS
-    ])?;
+    let mut rows = statement.query(params![after.cast_signed(), end.cast_signed(), SEARCH_ROWS])?;
     while let Some(row) = rows.next()? {
         count += 1;
         reached = seq(row, 0)?;
         let topic = topic(reached, row.get_ref(1)?.as_str()?);
-        if topic.is_some_and(|topic| search.filter.matches(&topic)) {
+        if topic.is_some_and(|topic| wanted(&topic)) {
             matching.push(reached);
-            if matching.len() >= search.room {
+            if matching.len() >= room {
                 return Ok((matching, reached));
             }
         }
     }
-    let end = if count < SEARCH_ROWS {
-        search.end
-    } else {
-        reached
-    };
+    let end = if count < SEARCH_ROWS { end } else { reached };
     Ok((matching, end))
 }
 
@@ -279,11 +283,12 @@ pub(crate) fn acked(connection: &Connection, id: i64) -> rusqlite::Result<Vec<(u
 pub(crate) fn pending(
     connection: &Connection,
     acked: &Ranges,
-    filter: &TopicPattern,
+    filter: &Filter,
     after: u64,
 ) -> rusqlite::Result<(u64, Option<u64>)> {
-    let wanted = Search::all(filter.clone(), after);
-    let (matching, reached) = search(connection, &wanted)?;
+    let end = i64::MAX.cast_unsigned();
+    let wanted = |topic: &Topic| filter.matches(topic);
+    let (matching, reached) = scan(connection, after, end, usize::MAX, wanted)?;
     let count = matching.iter().filter(|&&seq| !acked.contains(seq)).count() as u64;
-    Ok((count, (reached < wanted.end).then_some(reached)))
+    Ok((count, (reached < end).then_some(reached)))
 }

@@ -37,7 +37,7 @@ async fn to_the_disk_and_back_in_order_exactly_once() {
     let end = bus.position().await.unwrap().next_seq - 1;
     found.extend(seqs(&drain(&mut consumer, end).await));
     assert_eq!(found, expected);
-    assert_eq!(bus.pending("c", &pattern("a.>")).await.unwrap(), 0);
+    assert_eq!(bus.pending("c", &pattern("a.>").into()).await.unwrap(), 0);
     // And it is live again.
     let last = publish(&bus, "a.b", 1).await;
     consumer.ready(None).await.unwrap();

@@ -31,7 +31,10 @@ async fn a_thousand_consumers() {
         draining.spawn(async move { assert_eq!(seqs(&drain(&mut consumer, end).await), own) });
     }
     draining.join_all().await;
-    assert_eq!(bus.pending("c7", &pattern("a.7.>")).await.unwrap(), 0);
+    assert_eq!(
+        bus.pending("c7", &pattern("a.7.>").into()).await.unwrap(),
+        0
+    );
     bus.close().await.unwrap();
 
     // A restart finds nothing left, and searches next to nothing.

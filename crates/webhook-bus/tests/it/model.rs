@@ -168,13 +168,16 @@ impl Run {
             .difference(&self.model.acked)
             .copied()
             .collect();
-        let pending = self.bus.pending("c", &pattern("a.*")).await.unwrap();
+        let pending = self.bus.pending("c", &pattern("a.*").into()).await.unwrap();
         assert_eq!(pending, unacked.len() as u64);
         self.act(Act::Restart).await;
         let end = self.bus.position().await.unwrap().next_seq - 1;
         let found = drain(self.consumer.as_mut().unwrap(), end).await;
         assert_eq!(seqs(&found), unacked);
-        assert_eq!(self.bus.pending("c", &pattern("a.*")).await.unwrap(), 0);
+        assert_eq!(
+            self.bus.pending("c", &pattern("a.*").into()).await.unwrap(),
+            0
+        );
     }
 }
 

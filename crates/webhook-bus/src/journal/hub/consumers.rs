@@ -43,19 +43,6 @@ pub(crate) struct Search {
     pub(crate) room: usize,
 }
 
-impl Search {
-    /// Everything above `after`, for nobody's cursor.
-    pub(crate) fn all(filter: TopicPattern, after: u64) -> Self {
-        Self {
-            generation: 0,
-            filter,
-            after,
-            end: i64::MAX as u64,
-            room: usize::MAX,
-        }
-    }
-}
-
 impl Hub {
     /// Opens a consumer whose row is known. What an earlier opening acknowledged counts, even if
     /// the disk does not have it yet.

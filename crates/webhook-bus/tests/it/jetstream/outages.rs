@@ -104,7 +104,7 @@ async fn a_server_killed_under_load_loses_nothing_that_was_acknowledged() {
         lost.len(),
         acknowledged.len()
     );
-    assert_eq!(bus.pending("c", &pattern("a.>")).await.unwrap(), 0);
+    assert_eq!(bus.pending("c", &pattern("a.>").into()).await.unwrap(), 0);
 }
 
 #[tokio::test]
