@@ -22,6 +22,10 @@ use webhook_store::{Beat, Roll, Store, StoreError, WORKER_PATIENCE, Worker};
 
 /// Time between two beats: a write each, and the longest that a lost signal delays a change.
 const BEAT: Duration = Duration::from_secs(3);
+/// The same for a worker that is alone, and stays so because it holds the journal's lock: its beats
+/// are read by `GET /status` only. One that waits 5 s for SQLite still comes in time.
+const BEAT_ALONE: Duration = Duration::from_secs(9);
+const _: () = assert!(BEAT_ALONE.as_secs() + 5 < WORKER_PATIENCE.as_secs());
 /// Time between two beats while somebody waits for another worker.
 const BEAT_WHILE_WAITING: Duration = Duration::from_millis(100);
 
@@ -89,6 +93,8 @@ pub(crate) struct Beating {
     view: watch::Sender<View>,
     progress: watch::Receiver<Progress>,
     alive: Vec<String>,
+    /// Nobody else can work on its bus.
+    sole: bool,
     waiting: Arc<AtomicUsize>,
     nudge: Arc<Notify>,
 }
@@ -102,11 +108,13 @@ pub(crate) struct Ears {
 }
 
 impl Crew {
-    /// Joins the others: they know of this worker when this returns.
+    /// Joins the others: they know of this worker when this returns. `sole` is for one whose bus
+    /// takes no second worker.
     pub(crate) async fn join(
         store: Store,
         instance: String,
         name: String,
+        sole: bool,
         progress: watch::Receiver<Progress>,
     ) -> Result<(Self, Beating), StoreError> {
         let (view, seen) = watch::channel(View {
@@ -125,6 +133,7 @@ impl Crew {
             view,
             progress,
             alive: Vec::new(),
+            sole,
             waiting: crew.waiting.clone(),
             nudge: crew.nudge.clone(),
         };
@@ -176,7 +185,7 @@ impl Beating {
     /// Beats until `gone`, then takes leave of the others.
     pub(crate) async fn run(mut self, ears: Ears, gone: CancellationToken) {
         let mut silent = false;
-        let mut next = Instant::now() + BEAT;
+        let mut next = Instant::now() + self.pause();
         loop {
             tokio::select! {
                 () = gone.cancelled() => break,
@@ -202,12 +211,16 @@ impl Beating {
                     silent = true;
                 }
             }
-            let waiting = self.waiting.load(SeqCst) > 0;
-            next = Instant::now() + if waiting { BEAT_WHILE_WAITING } else { BEAT };
+            next = Instant::now() + self.pause();
         }
         if let Err(error) = self.store.leave(&self.instance).await {
             tracing::warn!(%error, "cannot take leave of the other workers; they notice by themselves");
         }
+    }
+
+    fn pause(&self) -> Duration {
+        let waiting = self.waiting.load(SeqCst) > 0;
+        pause(waiting, self.sole, self.alive.len())
     }
 
     async fn beat(&mut self) -> Result<Told, StoreError> {
@@ -238,6 +251,18 @@ impl Beating {
             others_changed,
             version: roll.version,
         })
+    }
+}
+
+/// Time until the next beat. A predecessor that was killed is on the roll until its silence is
+/// noticed, and holds a share until then: so long the sole worker is not alone.
+fn pause(waiting: bool, sole: bool, alive: usize) -> Duration {
+    if waiting {
+        BEAT_WHILE_WAITING
+    } else if sole && alive <= 1 {
+        BEAT_ALONE
+    } else {
+        BEAT
     }
 }
 
@@ -295,6 +320,14 @@ mod tests {
             settled,
             holding: vec![format!("held by {instance}")],
         }
+    }
+
+    #[test]
+    fn who_is_alone_for_good_beats_less_often() {
+        assert_eq!(pause(false, true, 1), BEAT_ALONE);
+        assert_eq!(pause(false, true, 2), BEAT, "a dead one is to be noticed");
+        assert_eq!(pause(false, false, 1), BEAT, "another may come any time");
+        assert_eq!(pause(true, true, 2), BEAT_WHILE_WAITING);
     }
 
     #[test]

@@ -81,6 +81,7 @@ impl Opened {
             parts.store.clone(),
             parts.identity.instance.clone(),
             parts.config.name.clone(),
+            matches!(parts.bus, Bus::Journal(_)),
             own_progress,
         )
         .await?;
