@@ -5,7 +5,14 @@
 //! connections and half-made changes must survive that, so whatever touches the dependencies goes
 //! through [`Api::work`], onto the runtime that the program was started on.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::task::TaskTracker;
@@ -45,6 +52,8 @@ pub(crate) struct Api {
     pub(crate) creates: CreateLimit,
     /// One permit a KiB of request bodies in memory.
     pub(crate) bodies: Arc<Semaphore>,
+    /// Whether the bus does not take events, and the log has it.
+    refusing: AtomicBool,
     tracker: TaskTracker,
     runtime: Handle,
 }
@@ -57,9 +66,24 @@ impl Api {
             jwt_secret,
             creates: CreateLimit::default(),
             bodies: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            refusing: AtomicBool::new(false),
             tracker: TaskTracker::new(),
             runtime: Handle::current(),
         })
+    }
+
+    /// Has in the log when the bus begins to refuse events, and when it takes them again: once
+    /// each, however many requests there are meanwhile.
+    pub(crate) fn note_publish(&self, refused: Option<&str>) {
+        let told = self.refusing.swap(refused.is_some(), Ordering::Relaxed);
+        match refused {
+            Some(cause) if !told => {
+                tracing::warn!(cause, "events are refused: the bus cannot take them");
+            }
+            Some(cause) => tracing::debug!(cause, "events refused"),
+            None if told => tracing::info!("events are taken again"),
+            None => {}
+        }
     }
 
     /// Does something to its end, even when the client hangs up meanwhile.

@@ -69,14 +69,21 @@ pub(crate) async fn publish(call: Call) -> Answer {
             let taken = timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await;
             let stats = &api.deps.stats;
             stats.published(ids.len(), matches!(taken, Ok(Ok(_))));
-            match taken {
+            let taken = match taken {
                 Ok(taken) => taken
                     .map(|_| ids)
                     .map_err(|error| Problem::not_published(&error)),
                 Err(_) => Err(Problem::EventsRefused(format!(
                     "no answer within {PUBLISH_TIMEOUT:?}"
                 ))),
+            };
+            match &taken {
+                Ok(_) => api.note_publish(None),
+                Err(Problem::EventsRefused(cause)) => api.note_publish(Some(cause)),
+                // It says nothing of the bus.
+                Err(_) => {}
             }
+            taken
         })
         .await?;
     json(StatusCode::ACCEPTED, &Published { ids })

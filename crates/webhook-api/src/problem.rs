@@ -197,10 +197,7 @@ impl Problem {
                 answer.insert_header((ALLOW, allow));
             }
             Self::TooManyCreates(after) => retry_after(&mut answer, after),
-            Self::EventsRefused(cause) => {
-                tracing::warn!(cause, "events refused: the bus cannot take them");
-                retry_after(&mut answer, AWAY_RETRY);
-            }
+            Self::EventsRefused(_) => retry_after(&mut answer, AWAY_RETRY),
             Self::BusAway(cause) => {
                 tracing::warn!(cause, "request refused: the bus is away");
                 retry_after(&mut answer, AWAY_RETRY);

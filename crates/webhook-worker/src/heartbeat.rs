@@ -113,6 +113,7 @@ pub(crate) async fn run(
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -125,9 +126,11 @@ pub(crate) async fn run(
         payload.insert("instance".into(), identity.instance.clone().into());
         // Not queued: a heartbeat that comes late would tell of a worker that is no more.
         let beat = publication(topics::HEALTH, "health", &payload.into());
-        if let Err(error) = bus.publish(vec![beat]).await {
+        let published = bus.publish(vec![beat]).await;
+        if let (Err(error), false) = (&published, failing) {
             tracing::warn!(%error, "cannot publish the heartbeat");
         }
+        failing = published.is_err();
     }
 }
 

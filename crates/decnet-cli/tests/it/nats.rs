@@ -1,6 +1,7 @@
 //! The same binary on a NATS server.
 
 mod logins;
+mod outages;
 
 use serde_json::json;
 use webhook_testkit::{NatsServer, tools::run_tests_again};
