@@ -38,7 +38,7 @@ pub(crate) fn start(env: Env<'_>, default_log: &Path) -> anyhow::Result<ExitCode
     match wait_until_ready(&mut child, stdout)? {
         Outcome::Ready => {
             output::line(child.id())?;
-            eprintln!(
+            output::say!(
                 "decnet webhook runs in the background; its log is {}",
                 log_path.display()
             );

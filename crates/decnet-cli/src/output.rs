@@ -22,6 +22,20 @@ pub(crate) const TOPIC: Style = AnsiColor::Cyan.on_default();
 /// Status when the server gave no answer: a script may want to wait and try again.
 const EXIT_UNREACHABLE: u8 = 3;
 
+/// Says something on standard error. That it cannot be, because its reader is gone or its disk is
+/// full, ends nothing: `eprintln!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::output::say_line(format_args!($($text)*))
+    };
+}
+pub(crate) use say;
+
+/// What [`say!`] does.
+pub(crate) fn say_line(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// Prints why a command failed and says with what status to exit.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
@@ -33,7 +47,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         // `decnet … | head` got what it wanted.
         return ExitCode::SUCCESS;
     }
-    anstream::eprintln!("{BAD}error{BAD:#}: {error:#}");
+    say!("{BAD}error{BAD:#}: {error:#}");
     if error.chain().any(|cause| cause.is::<Unreachable>()) {
         ExitCode::from(EXIT_UNREACHABLE)
     } else {

@@ -29,7 +29,7 @@ pub(crate) use self::{
 use self::{feed::Feed, patience::Patience};
 use crate::{
     metrics::{Metrics, Tells},
-    private_file,
+    output, private_file,
     settings::{BusChoice, DataDir, ServerSettings},
 };
 
@@ -307,7 +307,7 @@ impl Server {
 /// Says where the server is, tells who waits, and sees it through to its end.
 pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Result<ExitCode> {
     let Some(mut server) = server else {
-        eprintln!("stopped while waiting: nothing was in flight");
+        output::say!("stopped while waiting: nothing was in flight");
         return Ok(ExitCode::SUCCESS);
     };
     if let Some(url) = server.api_url() {
@@ -325,7 +325,7 @@ pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Res
         crate::notify::ready(ready_pipe);
     }
     let report = server.wait().await?;
-    eprintln!("{report}");
+    output::say!("{report}");
     Ok(ExitCode::SUCCESS)
 }
 

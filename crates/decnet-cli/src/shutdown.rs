@@ -9,6 +9,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::output;
+
 /// What a hang-up of the terminal does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hangup {
@@ -27,7 +29,7 @@ pub(crate) fn on_signals(
     let mut signals = Signals::new(hangup).context("installing signal handlers")?;
     Ok(tokio::spawn(async move {
         let first = signals.next().await;
-        eprintln!("{}: stopping; once more stops at once", first.name);
+        output::say!("{}: stopping; once more stops at once", first.name);
         shutdown.cancel();
         let second = signals.next().await;
         process::exit(128 + second.number);

@@ -38,12 +38,15 @@ fn start_with(env: Env<'_>, default: &str) -> anyhow::Result<()> {
             fmt::layer()
                 .with_ansi(false)
                 .with_writer(Mutex::new(file))
+                .log_internal_errors(false)
                 .boxed()
         });
     let colours = io::stderr().is_terminal() && env.path("NO_COLOR").is_none();
     let stderr = fmt::layer()
         .with_ansi(colours)
         .with_writer(io::stderr)
+        // It would say so on standard error, and panic where that is what cannot be written.
+        .log_internal_errors(false)
         .boxed();
     registry().with(filter).with(stderr).with(file).try_init()?;
     Ok(())

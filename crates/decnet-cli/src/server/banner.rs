@@ -1,11 +1,11 @@
 use crate::{
-    output::{BOLD, DIM},
+    output::{self, BOLD, DIM},
     settings::ServerSettings,
 };
 
 /// Says what is about to run, before it does: these lines are what one needs when it fails.
 pub(crate) fn banner(command: &str, settings: &ServerSettings) {
-    anstream::eprintln!(
+    output::say!(
         "{BOLD}decnet {command}{BOLD:#} {DIM}{}{DIM:#}",
         env!("CARGO_PKG_VERSION")
     );
@@ -16,5 +16,5 @@ pub(crate) fn banner(command: &str, settings: &ServerSettings) {
 
 /// One line of it.
 pub(crate) fn fact(label: &str, value: impl std::fmt::Display) {
-    anstream::eprintln!("  {DIM}{label:<15}{DIM:#} {value}");
+    output::say!("  {DIM}{label:<15}{DIM:#} {value}");
 }

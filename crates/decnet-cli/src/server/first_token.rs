@@ -7,7 +7,7 @@ use anyhow::Context;
 use webhook_api::tokens::{self, Role};
 
 use crate::{
-    output::BOLD,
+    output::{self, BOLD},
     private_file,
     settings::{DataDir, JwtKey},
 };
@@ -22,10 +22,8 @@ pub(crate) fn first_token(key: &JwtKey, data_dir: &DataDir) -> anyhow::Result<()
     }
     let token = tokens::mint(&key.secret, Role::Admin, "admin", TTL);
     if io::stderr().is_terminal() {
-        anstream::eprintln!(
-            "\nAn admin token, valid for 30 days (`decnet token create` makes more):"
-        );
-        anstream::eprintln!("  {BOLD}export DECNET_TOKEN={token}{BOLD:#}\n");
+        output::say!("\nAn admin token, valid for 30 days (`decnet token create` makes more):");
+        output::say!("  {BOLD}export DECNET_TOKEN={token}{BOLD:#}\n");
         return Ok(());
     }
     let path = data_dir.admin_token();

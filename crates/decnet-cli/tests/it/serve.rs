@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use webhook_testkit::{Behaviour, Receiver};
 
-use crate::support::{Api, Decnet, Listen, Starter, data_dir, signal};
+use crate::support::{Api, Decnet, Listen, PATIENCE, Starter, data_dir, signal};
 
 #[tokio::test]
 async fn an_event_comes_out_signed_and_sigterm_ends_it_cleanly() {
@@ -150,4 +150,27 @@ async fn an_order_over_the_bus_stops_the_worker_with_success() {
         "{:#?}",
         worker.log().all()
     );
+}
+
+/// As with `decnet serve 2>&1 | head`, or a log on a disk that is full.
+#[tokio::test]
+async fn a_server_whose_words_cannot_be_written_delivers_and_stops_all_the_same() {
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    decnet.log().hang_up().await;
+    let down = Receiver::start(Behaviour::status(404)).await;
+    let up = Receiver::start(Behaviour::ok()).await;
+    let api = decnet.api().await;
+    // Its breaker trips, of which the log would have a warning.
+    api.subscribe("down", &down.url(), Listen::SECRET, &["attacker.>"])
+        .await;
+    for _ in 0..6 {
+        api.publish("attacker.observed", json!({})).await;
+    }
+    down.wait_for(5, PATIENCE).await;
+    api.subscribe("up", &up.url(), Listen::SECRET, &["attacker.>"])
+        .await;
+    api.publish("attacker.observed", json!({})).await;
+    up.wait_for(1, PATIENCE).await;
+    assert!(decnet.terminate().await.success());
 }

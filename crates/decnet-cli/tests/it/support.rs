@@ -20,6 +20,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
     sync::watch,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 
@@ -102,13 +103,14 @@ pub(crate) fn succeeded(output: &Output) -> String {
 pub(crate) struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     count: watch::Receiver<usize>,
+    reader: AbortHandle,
 }
 
 impl Lines {
     pub(crate) fn of(source: impl AsyncRead + Unpin + Send + 'static) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (counted, count) = watch::channel(0);
-        tokio::spawn({
+        let reader = tokio::spawn({
             let lines = lines.clone();
             async move {
                 let mut source = BufReader::new(source).lines();
@@ -119,7 +121,20 @@ impl Lines {
                 }
             }
         });
-        Self { lines, count }
+        let reader = reader.abort_handle();
+        Self {
+            lines,
+            count,
+            reader,
+        }
+    }
+
+    /// Reads no more, and closes the pipe: whoever writes into it from now on gets an error.
+    pub(crate) async fn hang_up(&self) {
+        self.reader.abort();
+        while !self.reader.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<String> {

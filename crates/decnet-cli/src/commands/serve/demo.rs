@@ -84,8 +84,8 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let counts = showing.await.context("showing")??;
     folder.close().context("removing the temporary directory")?;
     let report = ended?;
-    anstream::eprintln!("\n{}", counts.summary());
-    eprintln!("{report}; the temporary data is removed");
+    output::say!("\n{}", counts.summary());
+    output::say!("{report}; the temporary data is removed");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -142,7 +142,7 @@ async fn show(
 
 fn welcome(api_url: &str, token: &str, receiver_url: &str, secret: &Secret) {
     let decnet = own_name();
-    anstream::eprintln!(
+    output::say!(
         "
 {BOLD}decnet demo{BOLD:#}  everything is temporary and stays on this machine
 
