@@ -47,12 +47,24 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         // `decnet … | head` got what it wanted.
         return ExitCode::SUCCESS;
     }
-    say!("{BAD}error{BAD:#}: {error:#}");
+    say!("{BAD}error{BAD:#}: {}", chain(error));
     if error.chain().any(|cause| cause.is::<Unreachable>()) {
         ExitCode::from(EXIT_UNREACHABLE)
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// An error with what caused it. Causes that the text has already are left out: drivers say theirs
+/// in their own text, too.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Prints a line to standard output; that nobody reads it is an error the caller may pass on.
@@ -175,6 +187,18 @@ pub(crate) fn count(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let refused = anyhow::anyhow!("connection refused");
+        let error = refused
+            .context("driver: connection refused")
+            .context("cannot open the database");
+        assert_eq!(
+            chain(&error),
+            "cannot open the database: driver: connection refused"
+        );
+    }
 
     #[test]
     fn counts_are_grouped() {

@@ -48,7 +48,7 @@ impl Patience<'_> {
             };
             if waiting.is_none() {
                 tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = crate::output::chain(&error),
                     "idle until the {missing} answers; trying again"
                 );
                 waiting = Some(Waiting::begin(self.probe, missing)?);

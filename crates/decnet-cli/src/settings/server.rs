@@ -186,6 +186,13 @@ fn database(
         .map(|(scheme, rest)| (scheme, !rest.is_empty()))
     {
         Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb", true)) => Ok(config),
+        // As SQLAlchemy has them, and so DECNET.
+        Some((scheme, true)) if scheme.contains('+') => Err(SettingError::Invalid {
+            name: name.into(),
+            value: config.shown_url(),
+            expected: "a database URL: it names a driver of Python's".into(),
+            remedy: "leave the driver out, e.g. `mysql://` for `mysql+aiomysql://`".into(),
+        }),
         _ => Err(SettingError::Invalid {
             name: name.into(),
             value: config.shown_url(),

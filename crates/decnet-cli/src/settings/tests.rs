@@ -84,6 +84,13 @@ fn other_databases_are_refused_and_none_is_shown_with_its_password() {
     let vars = [("DECNET_DATABASE_URL", "mysql://decnet:hunter2@db/decnet")];
     let config = read(&vars, dir.path()).unwrap().database;
     assert_eq!(config.shown_url(), "mysql://decnet:…@db/decnet");
+    let vars = [(
+        "DECNET_DATABASE_URL",
+        "mysql+aiomysql://u:hunter2@db/decnet",
+    )];
+    let error = read(&vars, dir.path()).unwrap_err();
+    assert!(error.contains("leave the driver out"), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
     let vars = [("DECNET_DATABASE_URL", "oracle://decnet:hunter2@db/decnet")];
     let error = read(&vars, dir.path()).unwrap_err();
     assert!(
