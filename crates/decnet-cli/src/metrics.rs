@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiStats, Scrape};
-use webhook_bus::Bus;
+use webhook_bus::{Bus, FeedStatus};
 use webhook_model::{State, UtcTime};
 use webhook_store::Store;
 use webhook_worker::{
@@ -59,13 +59,15 @@ pub(crate) struct Metrics {
     tells: Tells,
     status: WorkerStatus,
     stats: ApiStats,
+    /// Where a broker is drained.
+    feed: Option<FeedStatus>,
     histograms: PrometheusHandle,
     readings: Readings,
     started: UtcTime,
 }
 
 impl Metrics {
-    pub(crate) fn new(store: Store, bus: Bus, tells: Tells) -> Arc<Self> {
+    pub(crate) fn new(store: Store, bus: Bus, tells: Tells, feed: Option<FeedStatus>) -> Arc<Self> {
         let buckets = [
             (names::ATTEMPT_DURATION, ATTEMPT_SECONDS),
             (names::DELIVERY_LATENCY, LATENCY_SECONDS),
@@ -93,6 +95,7 @@ impl Metrics {
             tells,
             status: WorkerStatus::with_timings(timings),
             stats: ApiStats::default(),
+            feed,
             histograms: recorder.handle(),
             readings: Readings::new(store, bus),
             started: UtcTime::now(),
@@ -146,6 +149,9 @@ impl Metrics {
         }
         if self.tells.api {
             self.api(&page);
+        }
+        if let Some(status) = &self.feed {
+            feed(&page, status);
         }
         let refused = ATTEMPT_RESULTS
             .iter()
@@ -204,6 +210,16 @@ impl Metrics {
             page.counter(names::PUBLISHED_EVENTS, [result], count);
         }
     }
+}
+
+fn feed(page: &Page, status: &FeedStatus) {
+    let counts = status.counts();
+    page.flag(names::FEED_CONNECTED, *status.connected().borrow());
+    page.counter(names::FEED_RECEIVED, [], counts.received);
+    page.counter(names::FEED_DROPPED, [], counts.dropped);
+    page.counter(names::FEED_FORWARDED, [], counts.forwarded);
+    page.counter(names::FEED_SKIPPED, [], counts.skipped);
+    page.counter(names::FEED_OUTAGES, [], counts.outages);
 }
 
 /// What every process of an installation reads alike.

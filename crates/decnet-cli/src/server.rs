@@ -16,7 +16,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
 use webhook_bus::{
-    Bus, BusServer, Gap, JetStream, JetStreamConfig, Journal, JournalConfig, Role, SocketConfig,
+    Bus, BusServer, FeedStatus, Gap, JetStream, JetStreamConfig, Journal, JournalConfig, Role,
+    SocketConfig,
 };
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
@@ -109,8 +110,9 @@ impl Server {
             }
             _ => None,
         };
-        let fed = feed.as_ref().map(Feed::connected);
-        let metrics = Metrics::new(store.clone(), bus.clone(), tells);
+        let feed_status = feed.as_ref().map(Feed::status);
+        let fed = feed_status.as_ref().map(FeedStatus::connected);
+        let metrics = Metrics::new(store.clone(), bus.clone(), tells, feed_status);
         let mut server = Self {
             tasks: JoinSet::new(),
             store,
@@ -148,10 +150,12 @@ impl Server {
                 Ok(())
             });
         }
+        // What the worker still says when it drains goes to the broker, and what comes off the broker
+        // meanwhile into the journal.
+        let drained = CancellationToken::new();
         if let Some(feed) = feed {
             let (store, bus) = (server.store.clone(), server.bus.clone());
-            let running = feed.run(store, bus, server.shutdown.clone());
-            server.spawn("feed", running);
+            server.spawn("feed", feed.run(store, bus, drained.clone()));
         }
         if server.runs_worker {
             let deps = WorkerDeps {
@@ -162,7 +166,9 @@ impl Server {
                 fed,
             };
             let (status, shutdown) = (server.status.clone(), server.shutdown.clone());
+            let drained = drained.drop_guard();
             server.tasks.spawn(async move {
+                let _drained = drained;
                 Ok(Some(
                     webhook_worker::run(deps, settings.worker, status, shutdown).await?,
                 ))

@@ -116,8 +116,8 @@ impl BrokerFeed {
     }
 
     /// Feeds until `shutdown`, through any number of outages. `patterns` is what to subscribe to;
-    /// nothing is connected to while it is empty. What was received is in the journal when this
-    /// returns.
+    /// nothing is connected to while it is empty. When this returns, what was received is in the
+    /// journal, and what was published here is with the broker, if it reads.
     pub async fn run(
         self,
         mut patterns: watch::Receiver<Vec<TopicPattern>>,
@@ -183,7 +183,7 @@ impl BrokerFeed {
                 }
                 Err(error) => Ended::Unreachable(error),
             };
-            if matches!(ended, Ended::Orderly) {
+            if matches!(ended, Ended::Orderly) || shutdown.is_cancelled() {
                 return;
             }
             if away.is_new() {

@@ -52,7 +52,7 @@ pub(crate) use consumer::{JournalAcker, JournalConsumer};
 pub use copy::{JournalCopy, JournalLock, check_journal};
 pub(crate) use feed::FEED_LAG;
 pub(crate) use follower::Follower;
-pub(crate) use hub::{Search, Step};
+pub(crate) use hub::{Fed, Search, Step};
 pub(crate) use shared::{Hold, Shared};
 pub(crate) use watch::JournalWatch;
 

@@ -92,6 +92,18 @@ metrics! {
     BUS_LAG = Gauge "decnet_webhook_bus_lag";
     /// Events on the bus that subscriptions have not let go of, counted once a subscription.
     BACKLOG = Gauge "decnet_webhook_backlog";
+    /// Whether DECNET's broker, where one is drained, is connected.
+    FEED_CONNECTED = Gauge "decnet_webhook_feed_connected";
+    /// Events that came off DECNET's broker.
+    FEED_RECEIVED = Counter "decnet_webhook_feed_received_total";
+    /// Those of them that are lost, because the journal did not take them.
+    FEED_DROPPED = Counter "decnet_webhook_feed_dropped_total";
+    /// Events published here that DECNET's broker was given.
+    FEED_FORWARDED = Counter "decnet_webhook_feed_forwarded_total";
+    /// Events published here that it was not given: too many at once, or too large.
+    FEED_SKIPPED = Counter "decnet_webhook_feed_skipped_total";
+    /// How often DECNET's broker was lost, or not there to begin with.
+    FEED_OUTAGES = Counter "decnet_webhook_feed_outages_total";
     /// Outcomes by subscription, below 200 subscriptions.
     SUBSCRIPTION_DELIVERIES = Counter "decnet_webhook_subscription_deliveries_total" ["subscription", "result"];
     /// Messages in hand by subscription, below 200 subscriptions.

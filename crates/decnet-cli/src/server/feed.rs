@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Begin, BrokerFeed, Bus, BusError, FeedConfig};
+use webhook_bus::{Begin, BrokerFeed, Bus, BusError, FeedConfig, FeedStatus};
 use webhook_store::Store;
 use webhook_worker::WorkerConfig;
 
@@ -35,9 +35,9 @@ impl Feed {
         })
     }
 
-    /// Whether the broker is there.
-    pub(super) fn connected(&self) -> watch::Receiver<bool> {
-        self.feed.status().connected()
+    /// What it has done, and whether the broker is there.
+    pub(super) fn status(&self) -> FeedStatus {
+        self.feed.status()
     }
 
     /// Feeds what the subscriptions want until `shutdown`.

@@ -11,7 +11,7 @@ use webhook_testkit::{Behaviour, Broker, Receiver};
 
 use crate::{
     fixture,
-    support::{Decnet, PATIENCE, Starter, data_dir},
+    support::{Decnet, PATIENCE, Scrape, Starter, data_dir, signal},
 };
 
 const NAME: &str = "decnet-webhook";
@@ -66,6 +66,13 @@ async fn events_of_a_decnet_broker_are_delivered_through_outages_and_ours_reach_
         .wait_for_published(|it| it.topic == HEALTH && it.client == NAME)
         .await;
     assert_eq!(heartbeat.envelope["payload"]["worker"], "webhook");
+    broker.wait_for_pattern(NAME, CONTROL).await;
+    let page = Scrape::of(worker.url()).await;
+    let feed = |name: &str| page.value(&format!("decnet_webhook_feed_{name}"), &[]);
+    assert_eq!(feed("received_total"), sent.len() as f64);
+    assert_eq!((feed("dropped_total"), feed("skipped_total")), (0.0, 0.0));
+    assert_eq!(feed("outages_total"), 3.0);
+    assert!(feed("forwarded_total") >= 1.0);
 
     // A subscription that is made here, by another process, has its pattern at the broker at once.
     let api_process = Starter::new("api", dir.path())
@@ -102,6 +109,31 @@ async fn events_of_a_decnet_broker_are_delivered_through_outages_and_ours_reach_
         "{:#?}",
         worker.log().all()
     );
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_still_hears_the_broker_and_tells_it() {
+    const DEAD: &str = "system.webhook.dead";
+    let dir = data_dir();
+    let broker = Broker::start(dir.path().join("broker.sock")).await;
+    let receiver = decnets_receiver(dir.path()).await;
+    receiver.behave(Behaviour::status(404).after(Duration::from_secs(2)));
+    let mut first = worker(dir.path(), &broker).start().await;
+    broker.wait_for_pattern(NAME, "attacker.>").await;
+    broker.wait_for_pattern(NAME, CONTROL).await;
+    broker.publish("attacker.observed", &json!({}));
+    receiver.wait_for(1, PATIENCE).await;
+    signal(first.pid(), "TERM").await;
+    first.log().wait_for("SIGTERM: stopping").await;
+    receiver.behave(Behaviour::ok());
+    let meanwhile = broker.publish("attacker.observed", &json!({}));
+    assert!(first.wait().await.success());
+    let told = broker.wait_for_published(|it| it.topic == DEAD).await;
+    assert_eq!(told.envelope["payload"]["count"], 1);
+
+    let mut second = worker(dir.path(), &broker).start().await;
+    delivered(&receiver, &[meanwhile]).await;
+    assert!(second.terminate().await.success());
 }
 
 #[tokio::test]

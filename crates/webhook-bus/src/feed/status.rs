@@ -15,7 +15,9 @@ struct Inner {
     received: AtomicU64,
     dropped: AtomicU64,
     forwarded: AtomicU64,
+    /// What the journal's follower has skipped, over all connections.
     skipped: AtomicU64,
+    too_large: AtomicU64,
     outages: AtomicU64,
 }
 
@@ -47,7 +49,7 @@ impl FeedStatus {
             received: read(&self.0.received),
             dropped: read(&self.0.dropped),
             forwarded: read(&self.0.forwarded),
-            skipped: read(&self.0.skipped),
+            skipped: read(&self.0.skipped) + read(&self.0.too_large),
             outages: read(&self.0.outages),
         }
     }
@@ -69,8 +71,13 @@ impl FeedStatus {
         self.0.forwarded.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_skipped(&self, count: u64) {
-        self.0.skipped.fetch_add(count, Ordering::Relaxed);
+    /// Takes over what was skipped in all, and returns how much of it is new.
+    pub(super) fn skipped_so_far(&self, in_all: u64) -> u64 {
+        in_all - self.0.skipped.swap(in_all, Ordering::Relaxed)
+    }
+
+    pub(super) fn count_too_large(&self) {
+        self.0.too_large.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_outage(&self) {

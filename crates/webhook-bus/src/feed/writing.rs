@@ -3,13 +3,14 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, BytesMut};
+use futures_util::FutureExt;
 use tokio::{io::AsyncWriteExt, net::unix::OwnedWriteHalf, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 use webhook_model::{TopicPattern, UtcTime, topics};
 
 use super::FeedStatus;
 use crate::{
-    journal::{FEED_LAG, Follower},
+    journal::{FEED_LAG, Fed, Follower},
     message::Entry,
     socket::frame::write_frame,
 };
@@ -20,6 +21,8 @@ const NAME: &str = "decnet-webhook";
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// Most events written at once.
 const FETCH: usize = 64;
+/// How long a broker may take for what it is still given when we go: one that reads takes no time.
+const PARTING: Duration = Duration::from_secs(1);
 /// An older heartbeat says nothing true any more; the broker is not told after an outage.
 const HEARTBEAT_AGE: Duration = Duration::from_secs(30);
 
@@ -39,14 +42,14 @@ impl Writer<'_> {
         self.stream.write_all_buf(&mut output).await
     }
 
-    /// Until `shutdown`, or until the broker cannot be written to.
+    /// Until `shutdown`, or until the broker cannot be written to. What was published here before
+    /// `shutdown` still reaches a broker that reads.
     pub(super) async fn run(
         &mut self,
         patterns: &mut watch::Receiver<Vec<TopicPattern>>,
         shutdown: &CancellationToken,
     ) -> io::Result<()> {
         let mut output = BytesMut::new();
-        let mut skipped = 0;
         loop {
             tokio::select! {
                 biased;
@@ -57,29 +60,28 @@ impl Writer<'_> {
                 }
                 fed = self.follower.next(FETCH) => {
                     let Some(fed) = fed else { break };
-                    if fed.skipped > skipped {
-                        tracing::warn!(
-                            skipped = fed.skipped - skipped,
-                            "DECNET's broker is more than {FEED_LAG} events behind and is not given the oldest"
-                        );
-                        self.status.count_skipped(fed.skipped - skipped);
-                        skipped = fed.skipped;
-                    }
-                    for entry in &fed.entries {
-                        self.publish(entry, &mut output);
-                    }
+                    self.publish_all(&fed, &mut output);
                 }
             }
             tokio::select! {
                 biased;
                 flushed = self.flush(&mut output) => flushed?,
-                () = shutdown.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => break,
             }
         }
-        write_frame("BYE", "", b"", &mut output);
-        // Whether it hears it makes no difference.
-        let _ = self.stream.try_write(&output);
+        // Whether it hears all of it makes no difference to us.
+        let _ = timeout(PARTING, self.part(&mut output)).await;
         Ok(())
+    }
+
+    /// Gives the broker what was published here until now, and takes leave.
+    async fn part(&mut self, output: &mut BytesMut) -> io::Result<()> {
+        while let Some(Some(fed)) = self.follower.next(FETCH).now_or_never() {
+            self.publish_all(&fed, output);
+            self.flush(output).await?;
+        }
+        write_frame("BYE", "", b"", output);
+        self.flush(output).await
     }
 
     /// What is new is subscribed to before what is no longer wanted is dropped: a pattern that only
@@ -97,6 +99,19 @@ impl Writer<'_> {
         self.subscribed = wanted;
     }
 
+    fn publish_all(&self, fed: &Fed, output: &mut BytesMut) {
+        let skipped = self.status.skipped_so_far(fed.skipped);
+        if skipped > 0 {
+            tracing::warn!(
+                skipped,
+                "DECNET's broker is more than {FEED_LAG} events behind and is not given the oldest"
+            );
+        }
+        for entry in &fed.entries {
+            self.publish(entry, output);
+        }
+    }
+
     fn publish(&self, entry: &Entry, output: &mut BytesMut) {
         let stale = entry.topic.as_str() == topics::HEALTH
             && UtcTime::now().since(entry.at) > HEARTBEAT_AGE;
@@ -108,7 +123,7 @@ impl Writer<'_> {
         if write_frame("PUB", entry.topic.as_str(), &event.envelope(), output) {
             self.status.count_forwarded();
         } else {
-            self.status.count_skipped(1);
+            self.status.count_too_large();
             tracing::warn!(
                 seq = entry.seq,
                 "an envelope is too large for DECNET's broker: not sent"

@@ -118,6 +118,52 @@ async fn what_is_published_here_reaches_the_broker_and_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn what_was_published_before_the_end_reaches_the_broker() {
+    const LAST: usize = 200;
+    let rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let batch = (0..LAST).map(|n| publication(&format!("system.webhook.n{n}")));
+    rig.bus.publish(batch.collect()).await.unwrap();
+    rig.shutdown.cancel();
+    rig.running.await.unwrap();
+    let last = format!("system.webhook.n{}", LAST - 1);
+    rig.broker.wait_for_published(|it| it.topic == last).await;
+    let topics: Vec<String> = rig
+        .broker
+        .published()
+        .into_iter()
+        .map(|it| it.topic)
+        .collect();
+    let all: Vec<String> = (0..LAST).map(|n| format!("system.webhook.n{n}")).collect();
+    assert_eq!(topics, all);
+    assert_eq!(rig.status.counts().forwarded, LAST as u64);
+    rig.bus.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_outage_left_out_is_counted_once() {
+    // The feed lags behind by 1,024 at most.
+    const MORE: usize = 2_048;
+    let mut rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    rig.broker.down().await;
+    let batch = (0..MORE).map(|_| publication("decky.d1.state"));
+    rig.bus.publish(batch.collect()).await.unwrap();
+    let mut skipped = Vec::new();
+    for round in ["one", "two"] {
+        rig.broker.up();
+        rig.broker.wait_for_pattern(NAME, CONTROL).await;
+        let topic = format!("system.{round}");
+        rig.bus.publish(vec![publication(&topic)]).await.unwrap();
+        rig.broker.wait_for_published(|it| it.topic == topic).await;
+        skipped.push(rig.status.counts().skipped);
+        rig.broker.down().await;
+    }
+    assert!(skipped[0] > 0 && skipped[0] == skipped[1], "{skipped:?}");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_union_is_subscribed_before_the_old_one_is_dropped() {
     let mut rig = Rig::start(Begin::AtOnce, &["attacker.*", "email.>", CONTROL]).await;
     rig.broker.wait_for_pattern(NAME, CONTROL).await;
