@@ -200,7 +200,8 @@ fn own_key(env: Env<'_>, data_dir: &DataDir, place: &Place) -> anyhow::Result<Jw
     }
     JwtKey::for_client(env, data_dir)?.with_context(|| {
         format!(
-            "there is no token: set DECNET_TOKEN, or run this as a user that can read {}",
+            "there is no token: set DECNET_TOKEN, or run this as a user that can read {}, which \
+             `decnet serve` and `decnet api` make at their first start",
             data_dir.jwt_secret().display()
         )
     })

@@ -4,10 +4,12 @@ use std::{io, net::SocketAddr};
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Another program listens where the API should.
-    #[error("{0} is taken by another program; set DECNET_API_PORT to a free port")]
+    #[error("{0} is taken by another program; set DECNET_API_PORT or --port to a free port")]
     PortTaken(SocketAddr),
     /// Another program listens where health and metrics should be served.
-    #[error("{0} is taken by another program; set DECNET_METRICS_ADDR to a free address")]
+    #[error(
+        "{0} is taken by another program; set DECNET_METRICS_ADDR or --metrics-addr to a free address"
+    )]
     ProbePortTaken(SocketAddr),
     /// The host name has no address.
     #[error("{host:?} does not resolve to an address; check DECNET_API_HOST")]

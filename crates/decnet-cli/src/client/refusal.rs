@@ -60,15 +60,19 @@ impl Refusal {
     }
 
     fn sentence(&self) -> String {
-        let mut text = format!("{} ({})", self.detail, self.status.as_u16());
-        // One wrong field is in the detail already.
-        if self.errors.len() > 1 {
-            for error in &self.errors {
-                text.push_str(&format!("\n  {}: {}", error.field, error.detail));
+        let status = self.status.as_u16();
+        let mut text = match &self.errors[..] {
+            [only] => format!("{} ({status})", named(only)),
+            errors => {
+                let lines = errors.iter().map(|error| format!("\n  {}", named(error)));
+                format!("{} ({status}){}", self.detail, lines.collect::<String>())
             }
-        }
+        };
         if let Some(id) = &self.error_id {
             text.push_str(&format!("\n  error_id {id}, as in the server's log"));
+        }
+        if self.detail == "Delivery not found" {
+            text.push_str("; `decnet deliveries list` shows those that are kept");
         }
         if self.status == StatusCode::UNAUTHORIZED {
             text.push_str("; is DECNET_TOKEN still valid, and made with this server's key?");
@@ -77,6 +81,15 @@ impl Refusal {
             text.push_str("; the token's role does not allow this");
         }
         text
+    }
+}
+
+/// What is wrong with a field; a detail that begins with its name says that once.
+fn named(error: &FieldError) -> String {
+    let FieldError { field, detail } = error;
+    match detail.strip_prefix(field.as_str()) {
+        Some(rest) if rest.starts_with(' ') => detail.clone(),
+        _ => format!("{field}: {detail}"),
     }
 }
 
@@ -93,6 +106,13 @@ mod tests {
         assert_eq!(
             refusal.to_string(),
             "2 fields are wrong: name, url (422)\n  name: is empty\n  url: has no host"
+        );
+        let body = br#"{"detail":"timeout_seconds: timeout_seconds 61 is not within 1..60",
+            "errors":[{"field":"timeout_seconds","detail":"timeout_seconds 61 is not within 1..60"}]}"#;
+        let refusal = Refusal::read(StatusCode::UNPROCESSABLE_ENTITY, None, body);
+        assert_eq!(
+            refusal.to_string(),
+            "timeout_seconds 61 is not within 1..60 (422)"
         );
         let other = Refusal::read(StatusCode::NOT_FOUND, None, b"<html>nginx</html>");
         assert!(

@@ -84,6 +84,12 @@ async fn create(
     env: Env<'_>,
     as_json: bool,
 ) -> anyhow::Result<()> {
+    if create.fields.pattern.is_empty() && create.fields.event.is_empty() {
+        bail!(
+            "it would get no events: say which topics with --pattern, e.g. 'attacker.>', or with \
+             --event, e.g. AttackerDetail"
+        );
+    }
     let mut fields = changed(&create.fields)?;
     let headers = create.fields.settings.headers(env)?;
     if !headers.is_empty() {

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, short)]
     pub(crate) daemon: bool,
     /// Where to serve health and metrics [env: DECNET_METRICS_ADDR; default: 127.0.0.1:9464]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     metrics_addr: Option<SocketAddr>,
     #[command(flatten)]
     worker: WorkerOptions,
@@ -42,6 +42,11 @@ impl Args {
         let settings = ServerSettings::read(env, &self.storage, &http, &self.worker)?;
         Ok((settings, metrics_addr(env, self.metrics_addr)?))
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "use an address with a port, e.g. 127.0.0.1:9464; port 0 takes any free one")
 }
 
 /// Starts a daemon. What can be known to be wrong is said here, where it is read.

@@ -226,7 +226,7 @@ async fn what_is_wrong_is_said_with_the_remedy() {
             "use how long ago",
         ),
         ("deliveries list --topic a..b", &[], 1, "topic"),
-        ("deliveries show 4711", &[], 1, "Delivery not found (404)"),
+        ("deliveries show 4711", &[], 1, "`decnet deliveries list`"),
         ("replay", &[], 2, "--subscription"),
         ("replay --all --status retrying", &[], 2, "dead"),
         ("replay show nothing", &[], 1, "Replay not found (404)"),

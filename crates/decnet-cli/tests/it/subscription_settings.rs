@@ -76,7 +76,7 @@ async fn what_is_out_of_bounds_is_named_field_by_field() {
     let output = finish(&mut decnet(dir.path(), flags.split_whitespace())).await;
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     let text = stderr(&output);
-    for field in ["timeout_seconds: ", "rate_per_second: ", "headers.host: "] {
+    for field in ["timeout_seconds 61 ", "rate_per_second ", "headers.host: "] {
         assert!(text.contains(&format!("\n  {field}")), "{field}: {text}");
     }
 
@@ -93,6 +93,27 @@ async fn what_is_out_of_bounds_is_named_field_by_field() {
             "{wrong}: {}",
             stderr(&output)
         );
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said_with_its_flag() {
+    let dir = data_dir();
+    let _decnet = Decnet::serve(dir.path()).await;
+    for (rest, code, said) in [
+        ("", 1, "--pattern, e.g. 'attacker.>'"),
+        ("--pattern > --rate -1", 2, "'-1' for '--rate <N>'"),
+        (
+            "--pattern > --header-env X-Key=NOWHERE",
+            1,
+            "--header-env X-Key=NOWHERE: neither NOWHERE nor NOWHERE_FILE is set",
+        ),
+    ] {
+        let line = format!("subs create --name siem --url https://siem.example/ {rest}");
+        let output = finish(&mut decnet(dir.path(), line.split_whitespace())).await;
+        assert_eq!(output.status.code(), Some(code), "{rest}");
+        let text = stderr(&output);
+        assert!(text.contains(said), "{rest}: {text}");
     }
 }
 

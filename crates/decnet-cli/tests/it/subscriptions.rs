@@ -128,7 +128,7 @@ async fn wrong_fields_are_all_named() {
     .await;
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
-    for field in ["name: ", "url: ", "topic_patterns", "secret: "] {
+    for field in ["name has ", "url: ", "topic_patterns", "secret has "] {
         assert!(text.contains(&format!("\n  {field}")), "{field}: {text}");
     }
 }

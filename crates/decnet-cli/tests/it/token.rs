@@ -109,6 +109,12 @@ async fn without_a_key_or_a_server_it_says_what_to_do() {
         stderr(&output)
     );
 
+    let output = run(dir.path(), &["status"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("DECNET_TOKEN"), "{text}");
+    assert!(text.contains("make at their first start"), "{text}");
+
     let mut list = decnet_list(dir.path(), "http://127.0.0.1:1", "token");
     let output = finish(&mut list).await;
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -56,7 +57,8 @@ struct Body {
 /// `decnet deliveries show`.
 pub(super) async fn run(client: &Client, id: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let path = format!("{ROUTE}/{}", segment(id)?);
-    let answer = client.call(Method::GET, &path, None).await?;
+    let answer = client.call(Method::GET, &path, None).await;
+    let answer = answer.with_context(|| format!("delivery {}", output::printable(id)))?;
     if as_json {
         output::json(&answer)?;
         return Ok(ExitCode::SUCCESS);

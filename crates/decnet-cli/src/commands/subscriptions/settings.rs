@@ -14,13 +14,13 @@ const KEPT: &str = "***";
 #[command(next_help_heading = "Delivery settings")]
 pub(super) struct SettingsArgs {
     /// Most deliveries that are worked on at the same time, 1 to 1024 [default: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_in_flight: Option<u32>,
     /// Most attempts a second, up to 10000; 0 is unlimited [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     rate: Option<u32>,
     /// How many attempts may go at once after a quiet time; 0 is one second's worth [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     burst: Option<u32>,
     /// Deliver one by one in the order of publishing: a failure holds back what follows;
     /// `--ordered=false` ends it
@@ -152,9 +152,12 @@ impl SettingsArgs {
             let (name, variable) = given
                 .split_once('=')
                 .with_context(|| format!("--header-env {given:?} is not NAME=VARIABLE"))?;
-            let value = env
-                .secret(variable)?
-                .with_context(|| format!("neither {variable} nor {variable}_FILE is set"))?;
+            let value = env.secret(variable)?.with_context(|| {
+                format!(
+                    "--header-env {given}: neither {variable} nor {variable}_FILE is set; set \
+                         one of them to the header's value, or to a file with it"
+                )
+            })?;
             add(name, &value)?;
         }
         for given in &self.header {
