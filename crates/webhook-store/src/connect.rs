@@ -1,8 +1,8 @@
 //! Opening the database.
 
+mod fitness;
 mod server;
 mod sqlite;
-mod version;
 
 use std::str::FromStr;
 

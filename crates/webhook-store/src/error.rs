@@ -33,15 +33,13 @@ pub enum StoreError {
         /// What the driver says.
         source: DbErr,
     },
-    /// A server without what we need.
-    #[error("the database {url} is {version}; decnet needs {oldest} or newer")]
-    TooOld {
+    /// A server that lacks what we need.
+    #[error("the database {url} cannot be used: {reason}")]
+    Unsuitable {
         /// The URL without its password.
         url: String,
-        /// What the server says it is.
-        version: String,
-        /// What it would have to be.
-        oldest: &'static str,
+        /// What it lacks, and what to do.
+        reason: String,
     },
     /// An SQLite file that cannot be copied or checked.
     #[error("cannot copy or check the database {}; see whether it exists, can be read, and has room beside it", path.display())]
@@ -139,7 +137,7 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }
-            | Self::TooOld { .. }
+            | Self::Unsuitable { .. }
             | Self::NoRoom { .. }
             | Self::SettingsChanged
             | Self::NameTaken(_)

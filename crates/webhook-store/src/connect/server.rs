@@ -12,7 +12,7 @@ use sea_orm::{
     },
 };
 
-use super::{Connections, version};
+use super::{Connections, fitness};
 use crate::{DatabaseConfig, StoreError};
 
 /// A connection that nobody has used for this long is closed: before firewalls forget it.
@@ -75,16 +75,14 @@ pub(super) async fn mysql(
         .connect_with(options)
         .await
         .map_err(|error| cannot_open(config, error))?;
-    let version: String = sqlx::query_scalar("SELECT VERSION()")
-        .fetch_one(&pool)
-        .await
-        .map_err(|error| cannot_open(config, error))?;
-    if version::is_too_old(&version) {
-        return Err(StoreError::TooOld {
-            url: config.shown_url(),
-            version,
-            oldest: version::OLDEST,
-        });
+    let (version, packet): (String, u64) =
+        sqlx::query_as("SELECT VERSION(), CAST(@@max_allowed_packet AS UNSIGNED)")
+            .fetch_one(&pool)
+            .await
+            .map_err(|error| cannot_open(config, error))?;
+    if let Some(reason) = fitness::lacks(&version, packet) {
+        let url = config.shown_url();
+        return Err(StoreError::Unsuitable { url, reason });
     }
     let both = SqlxMySqlConnector::from_sqlx_mysql_pool(pool);
     Ok(Connections {

@@ -165,3 +165,18 @@ async fn a_lost_connection_is_the_databases_fault_and_mends_itself() {
     let read = store.get(&made.uuid).await.unwrap().unwrap();
     assert_eq!(read.consecutive_failures, 1);
 }
+
+#[tokio::test]
+#[ignore = "MariaDB: cargo xtask test --full"]
+async fn a_server_that_takes_no_large_packets_is_refused_with_a_remedy() {
+    let server = webhook_testkit::MariaDb::start().await;
+    let url = server.database().await;
+    server
+        .execute(&url, "SET GLOBAL max_allowed_packet = 1048576")
+        .await;
+    let config = webhook_store::DatabaseConfig::new(url);
+    let error = webhook_store::Store::open(&config).await.unwrap_err();
+    assert!(!error.is_connection(), "waiting would not help");
+    let said = error.to_string();
+    assert!(said.contains("max_allowed_packet=16M"), "{said}");
+}
