@@ -1,8 +1,10 @@
 //! What `serve`, `api` and `webhook` have in common: open, start the parts, wait, stop, say how.
 
+mod api_url;
 mod banner;
 mod feed;
 mod first_token;
+mod open_bus;
 mod patience;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
@@ -15,22 +17,19 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
-use webhook_bus::{
-    Bus, BusServer, FeedStatus, Gap, JetStream, JetStreamConfig, Journal, JournalConfig, Role,
-    SocketConfig,
-};
+use webhook_bus::{Bus, FeedStatus};
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
 
+use self::{api_url::ApiUrl, feed::Feed, open_bus::open_bus, patience::Patience};
 pub(crate) use self::{
     banner::{banner, fact},
     first_token::first_token,
 };
-use self::{feed::Feed, patience::Patience};
 use crate::{
     metrics::{Metrics, Tells},
-    output, private_file,
+    output,
     settings::{BusChoice, DataDir, ServerSettings},
 };
 
@@ -354,111 +353,4 @@ async fn missing(
         phase => missing.push(format!("worker ({phase})")),
     }
     missing
-}
-
-/// The bus, and its socket where this process is the one to serve it.
-async fn open_bus(
-    settings: &ServerSettings,
-    is_worker: bool,
-    gaps: mpsc::Sender<Gap>,
-) -> anyhow::Result<(Bus, Option<BusServer>)> {
-    let serves = match &settings.bus {
-        BusChoice::Nats(config) => {
-            let config = JetStreamConfig {
-                gaps: is_worker.then_some(gaps),
-                ..JetStreamConfig::clone(config)
-            };
-            let bus = JetStream::open(config).await.context("opening the bus")?;
-            return Ok((bus.into(), None));
-        }
-        BusChoice::Embedded { socket } | BusChoice::Broker { socket, .. } if is_worker => {
-            Some(socket)
-        }
-        _ => None,
-    };
-    let role = if serves.is_some() {
-        Role::Worker
-    } else {
-        Role::Appender
-    };
-    let journal = JournalConfig {
-        gaps: Some(gaps),
-        ..JournalConfig::new(settings.data_dir.journal(), role)
-    };
-    let bus = Bus::from(Journal::open(journal).await?);
-    let socket = match serves {
-        Some(path) => Some(BusServer::bind(&bus, SocketConfig::new(path)).await?),
-        None => None,
-    };
-    Ok((bus, socket))
-}
-
-/// The address that a server leaves in its data directory for as long as it runs.
-struct ApiUrl {
-    url: String,
-    data_dir: DataDir,
-}
-
-impl ApiUrl {
-    fn leave(data_dir: &DataDir, addr: SocketAddr) -> anyhow::Result<Self> {
-        let url = base_url(addr);
-        let path = data_dir.api_url();
-        private_file::replace(&path, &format!("{url}\n"))
-            .with_context(|| format!("writing {}", path.display()))?;
-        Ok(Self {
-            url,
-            data_dir: data_dir.clone(),
-        })
-    }
-}
-
-impl Drop for ApiUrl {
-    fn drop(&mut self) {
-        let path = self.data_dir.api_url();
-        // Another server may have left its own by now.
-        if std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == self.url) {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// How programs on this machine reach an address; "any" is reached over loopback.
-fn base_url(mut addr: SocketAddr) -> String {
-    if addr.ip().is_unspecified() {
-        match addr {
-            SocketAddr::V4(_) => addr.set_ip([127, 0, 0, 1].into()),
-            SocketAddr::V6(_) => addr.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
-        }
-    }
-    format!("http://{addr}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_address_is_reached_over_loopback() {
-        for (addr, url) in [
-            ("127.0.0.1:8000", "http://127.0.0.1:8000"),
-            ("0.0.0.0:8000", "http://127.0.0.1:8000"),
-            ("[::]:8000", "http://[::1]:8000"),
-            ("192.0.2.7:80", "http://192.0.2.7:80"),
-        ] {
-            assert_eq!(base_url(addr.parse().unwrap()), url);
-        }
-    }
-
-    #[test]
-    fn an_address_is_taken_back_unless_it_is_anothers() {
-        let dir = tempfile::tempdir().unwrap();
-        let data_dir = DataDir::at(dir.path().into());
-        let addr = "127.0.0.1:4711".parse().unwrap();
-        drop(ApiUrl::leave(&data_dir, addr).unwrap());
-        assert!(!data_dir.api_url().exists());
-        let left = ApiUrl::leave(&data_dir, addr).unwrap();
-        std::fs::write(data_dir.api_url(), "http://127.0.0.1:4712\n").unwrap();
-        drop(left);
-        assert!(data_dir.api_url().exists());
-    }
 }

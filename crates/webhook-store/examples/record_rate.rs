@@ -3,16 +3,18 @@
 //! `cargo run --release -p webhook-store --example record_rate [-- FOLDER]`; the folder (default:
 //! the temporary one) decides which disk is measured.
 
+#[path = "shared/rows.rs"]
+mod rows;
+
 use std::{
     env,
     error::Error,
     time::{Duration, Instant},
 };
 
-use webhook_model::{
-    DeliveryStatus, EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern, UtcTime,
-};
-use webhook_store::{DatabaseConfig, DeliveryRecord, NewSubscription, Position, Store};
+use webhook_store::{DatabaseConfig, Store};
+
+use rows::{delivered, subscriptions};
 
 const SUBSCRIPTIONS: usize = 10;
 const TIME_PER_SIZE: Duration = Duration::from_secs(4);
@@ -24,11 +26,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let folder = tempfile::tempdir_in(&parent)?;
         let url = format!("sqlite://{}/decnet.db", folder.path().display());
         let store = Store::open(&DatabaseConfig::new(url)).await?;
-        let uuids = subscriptions(&store).await?;
+        let uuids = subscriptions(&store, SUBSCRIPTIONS).await?;
         let (mut rows, mut next) = (0, 0);
         let (start, cpu) = (Instant::now(), cpu_micros());
         while start.elapsed() < TIME_PER_SIZE {
-            let batch: Vec<_> = (next..next + size).map(|seq| record(&uuids, seq)).collect();
+            let record = |seq| delivered(&uuids, seq, format!("{seq:032x}"));
+            let batch: Vec<_> = (next..next + size).map(record).collect();
             store.record(&batch).await?;
             next += size;
             rows += size;
@@ -49,52 +52,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         store.close().await?;
     }
     Ok(())
-}
-
-async fn subscriptions(store: &Store) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut uuids = Vec::new();
-    for number in 0..SUBSCRIPTIONS {
-        let new = NewSubscription {
-            name: SubscriptionName::parse(&format!("siem-{number}"))?,
-            url: EndpointUrl::parse("https://siem.example/hook")?,
-            secret: Secret::generate(),
-            topic_patterns: vec![TopicPattern::parse("attacker.>")?],
-            settings: Settings::default(),
-            enabled: true,
-        };
-        let position = Position {
-            incarnation: "bus".into(),
-            next_seq: 1,
-        };
-        uuids.push(store.create(new, &position).await?.uuid);
-    }
-    Ok(uuids)
-}
-
-fn record(uuids: &[String], seq: u64) -> DeliveryRecord {
-    let number = usize::try_from(seq).unwrap_or(0) % uuids.len();
-    DeliveryRecord {
-        // As long as a uuid.
-        pair_id: format!("00000000-0000-0000-0000-{number:012}"),
-        seq,
-        incarnation: "bus".into(),
-        subscription: uuids[number].clone(),
-        event_id: format!("{seq:032x}"),
-        topic: "attacker.session.started".into(),
-        kind: "session.started".into(),
-        status: DeliveryStatus::Delivered,
-        attempts: 1,
-        round: 0,
-        failed_attempts: Vec::new(),
-        status_code: Some(200),
-        error: None,
-        duration: Duration::from_millis(3),
-        body: None,
-        at: UtcTime::now(),
-        next_attempt_at: None,
-        epoch: 1,
-        counts: true,
-    }
 }
 
 /// CPU time of this process so far, which a busy machine disturbs less than the rate.

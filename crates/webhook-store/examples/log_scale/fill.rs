@@ -6,8 +6,10 @@ use std::{error::Error, path::Path};
 use sea_orm::sqlx::{
     self, AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions,
 };
-use webhook_model::{EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern, UtcTime};
-use webhook_store::{DatabaseConfig, NewSubscription, Position, Store};
+use webhook_model::UtcTime;
+use webhook_store::{DatabaseConfig, Store};
+
+use crate::rows::subscriptions;
 
 /// Subscriptions: the first has two fifths of all rows, the last one row in a hundred thousand,
 /// the others share the rest.
@@ -29,7 +31,7 @@ pub(crate) struct Log {
 pub(crate) async fn fill(file: &Path, rows: i64) -> Result<Log, Box<dyn Error>> {
     let config = DatabaseConfig::new(format!("sqlite://{}", file.display()));
     let store = Store::open(&config).await?;
-    let uuids = subscriptions(&store).await?;
+    let uuids = subscriptions(&store, SUBSCRIPTIONS).await?;
     store.close().await?;
 
     let end = UtcTime::now();
@@ -130,23 +132,3 @@ const ATTEMPTS: &str = "
     SELECT id, created_at, 503, 3, 'http 503', randomblob(100)
     FROM webhook_deliveries, (SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4)
     WHERE status <> 2";
-
-async fn subscriptions(store: &Store) -> Result<Vec<String>, Box<dyn Error>> {
-    let mut uuids = Vec::new();
-    for number in 0..SUBSCRIPTIONS {
-        let new = NewSubscription {
-            name: SubscriptionName::parse(&format!("siem-{number}"))?,
-            url: EndpointUrl::parse("https://siem.example/hook")?,
-            secret: Secret::generate(),
-            topic_patterns: vec![TopicPattern::parse("attacker.>")?],
-            settings: Settings::default(),
-            enabled: true,
-        };
-        let position = Position {
-            incarnation: "bus".into(),
-            next_seq: 1,
-        };
-        uuids.push(store.create(new, &position).await?.uuid);
-    }
-    Ok(uuids)
-}

@@ -4,6 +4,8 @@
 //! need 10 GB in the folder.
 
 mod fill;
+#[path = "../shared/rows.rs"]
+mod rows;
 
 use std::{
     env,
@@ -297,7 +299,7 @@ async fn sweep(log: &Log) -> Result<(), Box<dyn Error>> {
 /// Commits a batch, then waits until the next is due.
 async fn write(log: &Log, next: &mut u64) -> Result<Duration, Box<dyn Error>> {
     let batch: Vec<DeliveryRecord> = (*next..*next + BATCH)
-        .map(|seq| record(&log.uuids, seq))
+        .map(|seq| rows::delivered(&log.uuids, seq, event_id(seq)))
         .collect();
     *next += BATCH;
     let begun = Instant::now();
@@ -307,30 +309,8 @@ async fn write(log: &Log, next: &mut u64) -> Result<Duration, Box<dyn Error>> {
     Ok(took)
 }
 
-fn record(uuids: &[String], seq: u64) -> DeliveryRecord {
-    let number = usize::try_from(seq).unwrap_or(0) % uuids.len();
-    DeliveryRecord {
-        pair_id: format!("00000000-0000-0000-0000-{number:012}"),
-        seq,
-        incarnation: "bus".into(),
-        subscription: uuids[number].clone(),
-        event_id: format!(
-            "{:032x}",
-            u128::from(seq).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
-        ),
-        topic: "attacker.session.started".into(),
-        kind: "session.started".into(),
-        status: DeliveryStatus::Delivered,
-        attempts: 1,
-        round: 0,
-        failed_attempts: Vec::new(),
-        status_code: Some(200),
-        error: None,
-        duration: Duration::from_millis(3),
-        body: None,
-        at: UtcTime::now(),
-        next_attempt_at: None,
-        epoch: 1,
-        counts: true,
-    }
+/// Ids as scattered as those of real events.
+fn event_id(seq: u64) -> String {
+    let mixed = u128::from(seq).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    format!("{mixed:032x}")
 }

@@ -1,6 +1,8 @@
 //! One installation: a store, a bus, workers that can be started and drained. With a journal and
 //! SQLite in a temporary directory, or on a nats-server and a PostgreSQL of its own.
 
+mod log;
+
 use std::{path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
@@ -284,90 +286,6 @@ impl Rig {
             dedup: None,
         };
         self.bus.publish(vec![publication]).await.unwrap();
-    }
-
-    /// Waits until the store has this many deliveries of one subscription in one status.
-    pub(crate) async fn recorded(&self, uuid: &str, status: &str, count: usize) {
-        let query = self.count_of(uuid, status);
-        let reached = async {
-            let mut ticks = tokio::time::interval(Duration::from_millis(20));
-            loop {
-                ticks.tick().await;
-                if query.get().await >= count {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, reached)
-            .await
-            .unwrap_or_else(|_| panic!("{count} deliveries of {uuid} become {status}"));
-    }
-
-    fn count_of(&self, uuid: &str, status: &str) -> CountQuery {
-        CountQuery {
-            database: self.dir.path().join("decnet.db"),
-            uuid: uuid.to_owned(),
-            status: status.to_owned(),
-        }
-    }
-}
-
-/// Counts rows with a connection of its own, as an operator with the SQLite shell would.
-struct CountQuery {
-    database: PathBuf,
-    uuid: String,
-    status: String,
-}
-
-impl CountQuery {
-    async fn get(&self) -> usize {
-        let rows = rows(&self.database, &self.uuid);
-        rows.iter().filter(|row| row.status == self.status).count()
-    }
-}
-
-/// A row of the delivery log.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) event_id: String,
-    pub(crate) status: String,
-    pub(crate) attempts: i64,
-    pub(crate) status_code: Option<i64>,
-    pub(crate) error: Option<String>,
-    pub(crate) body: Option<Vec<u8>>,
-}
-
-pub(crate) fn rows(database: &std::path::Path, uuid: &str) -> Vec<Row> {
-    let connection = rusqlite::Connection::open(database).unwrap();
-    connection.busy_timeout(Duration::from_secs(5)).unwrap();
-    let mut statement = connection
-        .prepare(
-            "SELECT event_id, status, attempts, status_code, error, body
-             FROM webhook_deliveries WHERE subscription = ?1 ORDER BY id",
-        )
-        .unwrap();
-    let rows = statement.query_map([uuid], |row| {
-        Ok(Row {
-            event_id: row.get(0)?,
-            status: match row.get::<_, i64>(1)? {
-                0 => "retrying",
-                1 => "dead",
-                2 => "delivered",
-                _ => "unknown",
-            }
-            .to_owned(),
-            attempts: row.get(2)?,
-            status_code: row.get(3)?,
-            error: row.get(4)?,
-            body: row.get(5)?,
-        })
-    });
-    rows.unwrap().map(Result::unwrap).collect()
-}
-
-impl Rig {
-    pub(crate) fn rows(&self, uuid: &str) -> Vec<Row> {
-        rows(&self.dir.path().join("decnet.db"), uuid)
     }
 }
 
