@@ -1,8 +1,10 @@
 //! How long questions to a large delivery log take, and what its retention costs those who write.
 //!
 //! `cargo run --release -p webhook-store --example log_scale -- ROWS FOLDER`; ten million rows
-//! need 10 GB in the folder.
+//! need 10 GB in the folder. With `postgres` instead of a folder they go to a
+//! PostgreSQL of their own.
 
+mod dialect;
 mod fill;
 #[path = "../shared/rows.rs"]
 mod rows;
@@ -16,6 +18,7 @@ use std::{
 
 use webhook_model::{DeliveryStatus, TopicPattern, UtcTime};
 use webhook_store::{Cursor, DeliveryFilter, DeliveryRecord, Store};
+use webhook_testkit::Postgres;
 
 use fill::Log;
 
@@ -39,15 +42,23 @@ const UNDISTURBED: Duration = Duration::from_secs(5);
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args_os().skip(1);
     let rows = args.next().and_then(|rows| rows.to_str()?.parse().ok());
-    let (Some(rows), Some(folder)) = (rows, args.next()) else {
-        return Err("usage: log_scale ROWS FOLDER".into());
+    let (Some(rows), Some(place)) = (rows, args.next()) else {
+        return Err("usage: log_scale ROWS FOLDER|postgres".into());
     };
+    if place == "postgres" {
+        // Commits cost what they cost.
+        let server = Postgres::with(&["-c", "fsync=on"]).await;
+        return measure(&server.database().await, rows).await;
+    }
     // Removed at the end, whatever it is.
-    let folder = tempfile::tempdir_in(PathBuf::from(folder))?;
+    let folder = tempfile::tempdir_in(PathBuf::from(place))?;
     let file = folder.path().join("decnet.db");
+    measure(&format!("sqlite://{}", file.display()), rows).await
+}
+
+async fn measure(url: &str, rows: i64) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
-    let log = fill::fill(&file, rows).await?;
-    let bytes = std::fs::metadata(&file)?.len();
+    let (log, bytes) = fill::fill(url, rows).await?;
     println!(
         "{rows} rows, {bytes} bytes, filled in {:?}\n",
         begun.elapsed()
