@@ -286,11 +286,15 @@ impl Core {
         if self.closed.is_cancelled() {
             return Ok(());
         }
-        let open = self.consumers();
-        for pull in &open {
+        // Also those that were dropped a moment ago: what they had is still to be given back.
+        let all: Vec<_> = lock(&self.open)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for pull in &all {
             pull.shut();
         }
-        for pull in open {
+        for pull in all {
             pull.ended().await;
         }
         let flushed = self.outbox.flush(&self.link).await;

@@ -213,7 +213,10 @@ impl Pull {
     pub(super) async fn run(self: Arc<Self>) {
         Task::new(&self).run().await;
         self.give_back();
-        self.ended.cancel();
+        let ended = self.ended.clone();
+        // It may be the last that has it: then this gives back what is out.
+        drop(self);
+        ended.cancel();
     }
 
     fn give_back(&self) {

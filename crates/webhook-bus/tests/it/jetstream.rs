@@ -3,4 +3,4 @@
 mod basics;
 mod outages;
 mod setup;
-mod support;
+pub(crate) mod support;

@@ -1,11 +1,63 @@
 //! A consumer against a model of it, through random lives.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
-use webhook_bus::{Acker, Bus, Consumer, Journal, Role};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use webhook_bus::{Acker, Bus, BusError, Consumer, Journal, Role};
+use webhook_testkit::NatsServer;
 
-use crate::support::{config, consume, drain, open, pattern, publish, seqs};
+use crate::{
+    jetstream::support as jetstream,
+    support::{config, consume, drain, open, pattern, publish, seqs},
+};
+
+/// What a bus had when it was closed comes before a server's patience for it, 30 s, ends.
+const GIVEN_BACK: Duration = Duration::from_secs(20);
+
+/// Where the events are.
+enum Place {
+    Journal(TempDir),
+    JetStream(NatsServer),
+}
+
+impl Place {
+    /// What takes; the journal's ring is overrun all the time.
+    async fn worker(&self) -> Bus {
+        match self {
+            Self::Journal(dir) => {
+                let mut config = config(dir.path(), Role::Worker);
+                config.ring_events = 50;
+                let unlocked = async {
+                    loop {
+                        // A server that another test starts has a copy of the lock until it runs.
+                        match Journal::open(config.clone()).await {
+                            Err(BusError::Locked(_)) => tokio::task::yield_now().await,
+                            opened => return opened.unwrap().into(),
+                        }
+                    }
+                };
+                timeout(jetstream::PATIENCE, unlocked).await.unwrap()
+            }
+            Self::JetStream(server) => jetstream::open(jetstream::config(server)).await,
+        }
+    }
+
+    /// Another process.
+    async fn appender(&self) -> Bus {
+        match self {
+            Self::Journal(dir) => open(dir.path(), Role::Appender).await,
+            Self::JetStream(_) => self.worker().await,
+        }
+    }
+
+    /// Whether it keeps to itself what it fetched and nobody took. A server hands that out again
+    /// like what somebody had, and what comes again among what is new.
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::Journal(_))
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -19,7 +71,8 @@ enum Act {
     /// The n-th of what is out.
     Ack(usize),
     Release(usize),
-    /// Acknowledge the n-th of what is out after closing and opening again.
+    /// Close and open again; acknowledge the n-th of what was out afterwards, or in between on a
+    /// server, which might have handed it out once more.
     Reopen(Option<usize>),
     Restart,
 }
@@ -45,6 +98,9 @@ struct Model {
     /// Handed out in this life.
     seen: BTreeSet<u64>,
     released: BTreeSet<u64>,
+    /// Handed out in any life, and the last of those that nobody had had.
+    ever_seen: BTreeSet<u64>,
+    newest: Option<u64>,
 }
 
 impl Model {
@@ -52,9 +108,26 @@ impl Model {
         self.out.iter().nth(n % self.out.len().max(1)).copied()
     }
 
-    fn took(&mut self, seq: u64, redelivered: bool) {
+    /// On a server, through all lives: nobody has it, and who may have had it is told.
+    fn took_of_server(&mut self, seq: u64, redelivered: bool) {
+        self.may_come(seq);
+        assert!(!self.out.contains(&seq), "{seq} is out");
+        let again = !self.ever_seen.insert(seq);
+        assert!(redelivered || !again, "{seq} was out before");
+        if !redelivered {
+            let before = self.newest.replace(seq);
+            assert!(before < Some(seq), "{seq} came after {before:?}");
+        }
+        self.out.insert(seq);
+    }
+
+    fn may_come(&self, seq: u64) {
         assert!(self.matching.contains(&seq), "{seq} does not match");
         assert!(!self.acked.contains(&seq), "{seq} was acknowledged");
+    }
+
+    fn took(&mut self, seq: u64, redelivered: bool) {
+        self.may_come(seq);
         assert_eq!(self.released.remove(&seq), redelivered, "{seq}");
         let again = !self.seen.insert(seq);
         assert_eq!(again, redelivered, "{seq} was out before");
@@ -76,7 +149,7 @@ impl Model {
 }
 
 struct Run {
-    dir: tempfile::TempDir,
+    place: Place,
     bus: Bus,
     appender: Bus,
     consumer: Option<Consumer>,
@@ -84,14 +157,13 @@ struct Run {
 }
 
 impl Run {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let bus = worker(dir.path()).await;
+    async fn new(place: Place) -> Self {
+        let bus = place.worker().await;
         Self {
-            appender: open(dir.path(), Role::Appender).await,
+            appender: place.appender().await,
             consumer: Some(consume(&bus, "c", "a.*").await),
             bus,
-            dir,
+            place,
             model: Model::default(),
         }
     }
@@ -127,7 +199,12 @@ impl Run {
                 let messages = consumer.take(max).await.unwrap();
                 assert!(messages.len() <= max);
                 for message in messages {
-                    self.model.took(message.seq, message.redelivered);
+                    let (seq, redelivered) = (message.seq, message.redelivered);
+                    if self.place.is_ours() {
+                        self.model.took(seq, redelivered);
+                    } else {
+                        self.model.took_of_server(seq, redelivered);
+                    }
                 }
             }
             Act::Ack(n) => {
@@ -144,8 +221,16 @@ impl Run {
             Act::Reopen(late) => {
                 let acker = self.acker();
                 self.consumer = None;
+                let (between, after) = if self.place.is_ours() {
+                    (None, late)
+                } else {
+                    (late, None)
+                };
+                if let Some(n) = between {
+                    self.ack(&acker, n).await;
+                }
                 self.consumer = Some(consume(&self.bus, "c", "a.*").await);
-                if let Some(n) = late {
+                if let Some(n) = after {
                     self.ack(&acker, n).await;
                 }
                 self.model.new_life();
@@ -153,7 +238,7 @@ impl Run {
             Act::Restart => {
                 self.consumer = None;
                 self.bus.clone().close().await.unwrap();
-                self.bus = worker(self.dir.path()).await;
+                self.bus = self.place.worker().await;
                 self.consumer = Some(consume(&self.bus, "c", "a.*").await);
                 self.model.new_life();
             }
@@ -168,12 +253,19 @@ impl Run {
             .difference(&self.model.acked)
             .copied()
             .collect();
+        self.bus.flush().await.unwrap();
         let pending = self.bus.pending("c", &pattern("a.*").into()).await.unwrap();
         assert_eq!(pending, unacked.len() as u64);
         self.act(Act::Restart).await;
         let end = self.bus.position().await.unwrap().next_seq - 1;
-        let found = drain(self.consumer.as_mut().unwrap(), end).await;
-        assert_eq!(seqs(&found), unacked);
+        let draining = drain(self.consumer.as_mut().unwrap(), end);
+        let found = timeout(GIVEN_BACK, draining).await.expect("given back");
+        let mut found = seqs(&found);
+        if !self.place.is_ours() {
+            found.sort_unstable();
+        }
+        assert_eq!(found, unacked);
+        self.bus.flush().await.unwrap();
         assert_eq!(
             self.bus.pending("c", &pattern("a.*").into()).await.unwrap(),
             0
@@ -181,11 +273,18 @@ impl Run {
     }
 }
 
-/// With a ring that is overrun all the time.
-async fn worker(dir: &std::path::Path) -> Bus {
-    let mut config = config(dir, Role::Worker);
-    config.ring_events = 50;
-    Journal::open(config).await.unwrap().into()
+fn live(acts: Vec<Act>, place: impl AsyncFnOnce() -> Place) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut run = Run::new(place().await).await;
+        for act in acts {
+            run.act(act).await;
+        }
+        run.finish().await;
+    });
 }
 
 proptest! {
@@ -193,13 +292,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_lost_or_doubled(acts in proptest::collection::vec(act(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut run = Run::new().await;
-            for act in acts {
-                run.act(act).await;
-            }
-            run.finish().await;
-        });
+        live(acts, async || Place::Journal(tempfile::tempdir().unwrap()));
+    }
+}
+
+proptest! {
+    // Each case starts a server, and waits where nothing is there.
+    #![proptest_config(ProptestConfig { cases: 8, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_is_lost_or_doubled_on_jetstream(acts in proptest::collection::vec(act(), 1..60)) {
+        live(acts, async || Place::JetStream(NatsServer::start().await));
     }
 }

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 use webhook_model::Topic;
 
 use super::{ASK, IDLE, Pull, Question, SILENCE};
@@ -25,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const REFUSED: Duration = Duration::from_millis(250);
 /// Most bytes asked for ahead, so that large messages do not add up.
 const AHEAD_BYTES: usize = 4 << 20;
+/// Longest wait for a server to confirm that it sends no more.
+const LEAVING: Duration = Duration::from_secs(1);
 /// Progress is told so many times within the server's patience.
 const PROGRESS: u32 = 3;
 
@@ -49,7 +51,27 @@ impl<'a> Task<'a> {
         }
     }
 
+    /// Until the consumer is shut.
     pub(super) async fn run(&mut self) {
+        self.fetch().await;
+        let _ = timeout(LEAVING, self.leave()).await;
+    }
+
+    /// Takes what the server had sent already, so that it is given back with the rest: else nobody
+    /// had it until the server's patience ends.
+    async fn leave(&mut self) {
+        let Some(mut messages) = self.messages.take() else {
+            return;
+        };
+        if !self.pull.core.link.is_up() || messages.drain().await.is_err() {
+            return;
+        }
+        while let Some(message) = messages.next().await {
+            self.arrived(message);
+        }
+    }
+
+    async fn fetch(&mut self) {
         let pull = self.pull;
         let mut returns = pull.core.returns.subscribe();
         let mut progress = tokio::time::interval(pull.core.config.ack_wait / PROGRESS);
