@@ -1,7 +1,7 @@
 //! A disk that fills up, and files that cannot be written: publishing is refused, nothing that was
 //! accepted is lost, and service comes back by itself.
 
-mod quota;
+pub(crate) mod quota;
 
 use std::{path::Path, time::Duration};
 

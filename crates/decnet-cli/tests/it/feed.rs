@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    time::{interval, timeout},
 };
 use webhook_testkit::{Behaviour, Broker, Receiver};
 
 use crate::{
+    disk::quota::Quota,
     fixture,
     support::{Decnet, PATIENCE, Scrape, Starter, data_dir, signal},
 };
@@ -134,6 +136,40 @@ async fn a_worker_that_drains_still_hears_the_broker_and_tells_it() {
     let mut second = worker(dir.path(), &broker).start().await;
     delivered(&receiver, &[meanwhile]).await;
     assert!(second.terminate().await.success());
+}
+
+/// The broker's protocol acknowledges nothing: what the journal cannot take has to wait here.
+#[tokio::test]
+async fn a_brokers_events_wait_for_a_journal_without_room() {
+    let dir = data_dir();
+    let broker = Broker::start(dir.path().join("broker.sock")).await;
+    let receiver = decnets_receiver(dir.path()).await;
+    let quota = Quota::of_files(dir.path());
+    let mut worker = quota.start(worker(dir.path(), &broker)).await;
+    broker.wait_for_pattern(NAME, "attacker.>").await;
+    broker.wait_for_pattern(NAME, CONTROL).await;
+    let first = broker.publish("attacker.observed", &json!({}));
+    delivered(&receiver, &[first]).await;
+
+    quota.fill_most(&worker);
+    let publish = |n| broker.publish("attacker.observed", &json!({ "n": n }));
+    let waiting: Vec<String> = (0..200).map(publish).collect();
+    let mut looks = interval(Duration::from_millis(50));
+    let feed = |page: &Scrape, name| page.value(&format!("decnet_webhook_feed_{name}"), &[]);
+    let come = async {
+        while feed(&Scrape::of(worker.url()).await, "received_total") < 201.0 {
+            looks.tick().await;
+        }
+    };
+    timeout(PATIENCE, come).await.expect("all of them come");
+    assert_eq!(receiver.count(), 1, "none is sent before it is kept");
+
+    quota.free(&worker);
+    delivered(&receiver, &waiting).await;
+    let page = Scrape::of(worker.url()).await;
+    assert_eq!(feed(&page, "dropped_total"), 0.0);
+    assert_eq!(receiver.log(|log| log.duplicates()), 0);
+    assert!(worker.terminate().await.success());
 }
 
 #[tokio::test]

@@ -25,14 +25,14 @@ const READ_ONLY: &str = r#"mount --bind "$DECNET_DATA_DIR" "$DECNET_DATA_DIR" \
 const LIMITED: &str = r#"trap "" XFSZ; exec "$0" "$@""#;
 const UNWRITABLE: &str = r#"chmod -R a-w "$DECNET_DATA_DIR" && exec "$0" "$@""#;
 
-pub(super) struct Quota {
+pub(crate) struct Quota {
     dir: PathBuf,
     /// How to get a mount namespace of one's own.
     unshare: Option<&'static [&'static str]>,
 }
 
 impl Quota {
-    pub(super) fn new(dir: &Path) -> Self {
+    pub(crate) fn new(dir: &Path) -> Self {
         let ways: [&[&str]; 2] = [&["unshare", "--mount"], &["unshare", "-Ur", "--mount"]];
         let works = |way: &&&[&str]| {
             let probe = r#"mount -t tmpfs tmpfs "$0""#;
@@ -51,7 +51,7 @@ impl Quota {
     }
 
     /// Without a disk of its own.
-    pub(super) fn of_files(dir: &Path) -> Self {
+    pub(crate) fn of_files(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
             unshare: None,
@@ -59,7 +59,7 @@ impl Quota {
     }
 
     /// Starts a server on the small disk.
-    pub(super) async fn start(&self, starter: Starter) -> Decnet {
+    pub(crate) async fn start(&self, starter: Starter) -> Decnet {
         let script = if self.unshare.is_some() {
             ON_TMPFS
         } else {
@@ -71,7 +71,7 @@ impl Quota {
     }
 
     /// Starts one that can read its data and write nothing.
-    pub(super) fn start_read_only(&self, starter: Starter) -> Decnet {
+    pub(crate) fn start_read_only(&self, starter: Starter) -> Decnet {
         let script = if self.unshare.is_some() {
             READ_ONLY
         } else {
@@ -87,7 +87,7 @@ impl Quota {
     }
 
     /// Leaves room for acknowledgements, not for events.
-    pub(super) fn fill_most(&self, decnet: &Decnet) {
+    pub(crate) fn fill_most(&self, decnet: &Decnet) {
         if self.unshare.is_some() {
             self.grow(decnet, MOST);
         } else {
@@ -96,14 +96,14 @@ impl Quota {
     }
 
     /// Leaves none.
-    pub(super) fn fill(&self, decnet: &Decnet) {
+    pub(crate) fn fill(&self, decnet: &Decnet) {
         if self.unshare.is_some() {
             self.grow(decnet, SIZE);
         }
     }
 
     /// Gives all of it back.
-    pub(super) fn free(&self, decnet: &Decnet) {
+    pub(crate) fn free(&self, decnet: &Decnet) {
         if self.unshare.is_some() {
             fs::remove_file(self.filler(decnet)).expect("the filler can be removed");
         } else {
