@@ -4,6 +4,7 @@
 //! connections of their own; the hub hands new events from the writer to consumers and watches
 //! without the disk in between.
 
+mod bell;
 mod command;
 mod config;
 mod consumer;
@@ -39,6 +40,7 @@ use crate::{
     BusError, BusStatus, Consumer, ConsumerSpec, Message, Position, Publication, Watch,
     message::Origin,
 };
+use bell::{Bell, Listener};
 use command::{Command, Intake, Publish};
 use hub::Hub;
 use retention::Retention;
@@ -68,6 +70,8 @@ struct Inner {
     shared: Arc<Shared>,
     intake: Intake,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The worker's.
+    bell: Mutex<Option<Listener>>,
     /// The worker's lock, held until the writer has ended.
     lock: Mutex<Option<File>>,
 }
@@ -279,7 +283,11 @@ impl Inner {
         let retention = (config.role == Role::Worker)
             .then(|| Retention::new(config.retention, config.max_bytes, config.gaps));
         let (intake, commands) = Intake::new();
-        let writer = Writer::new(connection, shared.clone(), commands, retention);
+        let (bell, listener) = match config.role {
+            Role::Appender => (Some(Bell::new(&shared.path)), None),
+            Role::Worker => (None, listen(&shared.path, intake.clone())),
+        };
+        let writer = Writer::new(connection, shared.clone(), commands, bell, retention);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())
@@ -292,12 +300,15 @@ impl Inner {
             shared,
             intake,
             writer: Mutex::new(Some(thread)),
+            bell: Mutex::new(listener),
             lock: Mutex::new(lock),
         })
     }
 
     /// Ends the writer, and waits until it has.
     fn stop(&self) {
+        // It holds the way to the writer, too.
+        *lock(&self.bell) = None;
         let writer = lock(&self.writer).take();
         if let Some(writer) = writer {
             self.intake.close();
@@ -313,6 +324,16 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Without it, e.g. because the path is too long for a socket, appends are noticed a little later.
+fn listen(journal: &Path, intake: Intake) -> Option<Listener> {
+    let listener = Listener::start(journal, move || intake.look());
+    listener
+        .inspect_err(|error| {
+            tracing::debug!(%error, "other processes cannot tell of what they append");
+        })
+        .ok()
 }
 
 /// One worker serves a journal; the lock goes with its process, however that ends.

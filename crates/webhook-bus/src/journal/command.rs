@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Flush {
         reply: Reply<()>,
     },
+    /// Another process has appended.
+    Look,
     #[cfg(test)]
     Probe(Probe),
     Close,
@@ -104,6 +106,20 @@ impl Intake {
         };
         self.send.send(queued).map_err(|_| BusError::Closed)?;
         answer.await.map_err(|_| BusError::Closed)?
+    }
+
+    /// Has the writer look for what others have appended. One that has so much to do that nothing
+    /// fits looks by itself.
+    pub(crate) fn look(&self) {
+        const COST: u32 = COMMAND_BYTES as u32;
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(COST) {
+            let queued = Queued {
+                command: Command::Look,
+                room: Some(room),
+            };
+            // If it is gone, so is the need.
+            let _ = self.send.send(queued);
+        }
     }
 
     /// Tells the writer to finish what is queued and go.

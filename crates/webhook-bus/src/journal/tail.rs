@@ -17,6 +17,9 @@ use crate::message::Entry;
 
 /// Most events pushed under one hold of the hub's lock: a fraction of a millisecond.
 const PUSH: usize = 256;
+/// Least time between two looks that are asked for: a busy appender would have one with each commit,
+/// and the worker many small batches.
+const APART: Duration = Duration::from_millis(5);
 /// Most own events that wait because what lies before them cannot be read. Beyond that they are
 /// read from the disk as well, some day.
 const STRANDED: usize = 4_096;
@@ -24,13 +27,15 @@ const STRANDED: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Tail {
     /// How often to look for what other processes did.
-    every: Duration,
+    pub(super) every: Duration,
     /// Committed here, not yet in the ring.
     own: VecDeque<Arc<Entry>>,
     /// SQLite's mark of what others have committed.
     data_version: i64,
     /// Whether the disk is known to have more than the ring.
     behind: bool,
+    /// Whether another process has said that it appended.
+    told: bool,
     last_look: Instant,
     failing: bool,
 }
@@ -42,6 +47,7 @@ impl Tail {
             own: VecDeque::new(),
             data_version: 0,
             behind: false,
+            told: false,
             last_look: Instant::now(),
             failing: false,
         }
@@ -51,8 +57,14 @@ impl Tail {
         if self.behind && !self.failing {
             Duration::ZERO
         } else {
-            self.every.saturating_sub(self.last_look.elapsed())
+            let pause = if self.told { APART } else { self.every };
+            pause.saturating_sub(self.last_look.elapsed())
         }
+    }
+
+    /// Another process has appended.
+    pub(crate) fn told(&mut self) {
+        self.told = true;
     }
 
     /// Starts the ring at the newest event; if it runs already, brings it up to date.
@@ -137,6 +149,7 @@ impl Tail {
 
     fn look(&mut self, db: &Connection, shared: &Shared) -> rusqlite::Result<()> {
         self.last_look = Instant::now();
+        self.told = false;
         self.try_push_own(db, shared)?;
         let version = data_version(db)?;
         if version != self.data_version {

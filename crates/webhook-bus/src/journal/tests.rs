@@ -346,3 +346,28 @@ async fn limit_pages(journal: &Journal, pages: u32) {
     };
     journal.probe(limit).await;
 }
+
+#[tokio::test]
+async fn what_another_process_appends_is_told() {
+    let fixture = Fixture::new();
+    let worker = fixture.worker().await;
+    let mut consumer = consume(&worker, "c", "a.>", 1).await;
+    let never = Duration::from_secs(86_400);
+    worker.probe(move |writer| writer.tail.every = never).await;
+    let appender = fixture.appender().await;
+    for seq in 1..=3 {
+        publish(&appender, "a.b", 1).await;
+        assert_eq!(consumer.ready(None).await.unwrap(), Ready::Available);
+        assert_eq!(consumer.take(9).await.unwrap()[0].seq, seq);
+    }
+    // The next worker is told as well, whatever became of this one.
+    worker.close().await.unwrap();
+    drop(std::os::unix::net::UnixDatagram::bind(fixture.dir.path().join("journal.bell")).unwrap());
+    let worker = fixture.worker().await;
+    let mut consumer = consume(&worker, "c", "a.>", 1).await;
+    worker.probe(move |writer| writer.tail.every = never).await;
+    publish(&appender, "a.b", 1).await;
+    while consumer.take(9).await.unwrap().iter().all(|it| it.seq != 4) {
+        consumer.ready(None).await.unwrap();
+    }
+}

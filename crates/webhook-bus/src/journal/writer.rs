@@ -14,6 +14,7 @@ use webhook_model::UtcTime;
 
 use super::{JournalConsumer, JournalWatch};
 use super::{
+    bell::Bell,
     command::{Command, Publish, Queued},
     group::{Committed, Group},
     queries::ConsumerRow,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{BusError, Consumer, ConsumerSpec, Publication, Watch, message::Entry};
 
-/// How soon the appends of other processes are noticed, and acknowledgements are written that no
+/// How soon the appends of other processes are noticed that nobody told of, and acknowledgements are written that no
 /// publication takes along. Losing them costs a look-up, never a duplicate.
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is written down how far idle consumers are, so that a restart searches seconds of
@@ -38,9 +39,11 @@ pub(crate) struct Writer {
     pub(super) connection: Connection,
     pub(super) shared: Arc<Shared>,
     commands: Receiver<Queued>,
+    /// None in the worker, whom the others tell.
+    bell: Option<Bell>,
     /// None but in the worker.
     pub(super) retention: Option<Retention>,
-    tail: Tail,
+    pub(super) tail: Tail,
     last_save: Instant,
     last_floors: Instant,
     failing: bool,
@@ -51,6 +54,7 @@ impl Writer {
         connection: Connection,
         shared: Arc<Shared>,
         commands: Receiver<Queued>,
+        bell: Option<Bell>,
         retention: Option<Retention>,
     ) -> Self {
         let now = Instant::now();
@@ -58,6 +62,7 @@ impl Writer {
             connection,
             shared,
             commands,
+            bell,
             retention,
             tail: Tail::new(TICK),
             last_save: now,
@@ -172,6 +177,9 @@ impl Writer {
             Ok(committed) => {
                 if !group.publishes.is_empty() {
                     crate::failpoints::crash_point!(COMMITTED);
+                    if let Some(bell) = &self.bell {
+                        bell.ring();
+                    }
                 }
                 self.note(None);
                 let saves = std::mem::take(&mut group.saves);
@@ -293,6 +301,7 @@ impl Writer {
                 let hold = self.activate().map(|()| Hold::new(&self.shared));
                 let _ = reply.send(hold);
             }
+            Command::Look => self.tail.told(),
             #[cfg(test)]
             Command::Probe(probe) => (probe.0)(self),
             Command::Publish(_)
