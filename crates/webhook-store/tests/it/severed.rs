@@ -73,8 +73,17 @@ async fn started(url: &str) -> (Store, Subscription) {
     (store, made)
 }
 
-/// Each outcome is there, and counted, once.
-async fn reconcile(url: &str, made: &Subscription, batches: u64) {
+/// Cuts again and again while outcomes are recorded; each is there, and counted, once.
+async fn survives(url: &str, mut cut: impl AsyncFnMut()) {
+    let (store, made) = started(url).await;
+    let recording = Recording::start(store, made.clone());
+    for _ in 0..CUTS {
+        recording.goes_on().await;
+        cut().await;
+    }
+    recording.goes_on().await;
+    let batches = recording.finish().await;
+
     let store = Store::open(&DatabaseConfig::new(url)).await.unwrap();
     let seqs: Vec<u64> = (0..batches * ROWS).collect();
     let seen = store.seen(&made.uuid, "bus-a", &seqs).await.unwrap();
@@ -87,30 +96,16 @@ async fn reconcile(url: &str, made: &Subscription, batches: u64) {
 async fn postgres_ends_every_session_in_the_middle() {
     let server = Postgres::start().await;
     let url = server.database().await;
-    let (store, made) = started(&url).await;
-    let recording = Recording::start(store, made.clone());
-    for _ in 0..CUTS {
-        recording.goes_on().await;
-        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE pid <> pg_backend_pid() AND datname = current_database()";
-        server.execute(&url, others).await;
-    }
-    recording.goes_on().await;
-    reconcile(&url, &made, recording.finish().await).await;
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE pid <> pg_backend_pid() AND datname = current_database()";
+    survives(&url, async || server.execute(&url, others).await).await;
 }
 
 #[tokio::test]
 async fn postgres_is_killed_in_the_middle() {
     let mut server = Postgres::start().await;
     let url = server.database().await;
-    let (store, made) = started(&url).await;
-    let recording = Recording::start(store, made.clone());
-    for _ in 0..CUTS {
-        recording.goes_on().await;
-        server.restart().await;
-    }
-    recording.goes_on().await;
-    reconcile(&url, &made, recording.finish().await).await;
+    survives(&url, async || server.restart().await).await;
 }
 
 #[tokio::test]
@@ -118,12 +113,5 @@ async fn postgres_is_killed_in_the_middle() {
 async fn mariadb_is_killed_in_the_middle() {
     let mut server = MariaDb::start().await;
     let url = server.database().await;
-    let (store, made) = started(&url).await;
-    let recording = Recording::start(store, made.clone());
-    for _ in 0..CUTS {
-        recording.goes_on().await;
-        server.restart().await;
-    }
-    recording.goes_on().await;
-    reconcile(&url, &made, recording.finish().await).await;
+    survives(&url, async || server.restart().await).await;
 }
