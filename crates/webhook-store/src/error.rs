@@ -82,7 +82,7 @@ pub enum StoreError {
     },
     /// DECNET's own table cannot hold a value.
     #[error(
-        "{column} does not fit into table webhook_subscriptions of this database as DECNET made it: {reason}; shorten it, or widen the column: ALTER TABLE webhook_subscriptions MODIFY {column} VARCHAR(2048) CHARACTER SET utf8mb4 NOT NULL"
+        "{column} does not fit into table webhook_subscriptions of this database as DECNET made it: {reason}; shorten it, or widen the column (ALTER TABLE webhook_subscriptions MODIFY {column} VARCHAR(2048) CHARACTER SET utf8mb4 NOT NULL) and restart decnet"
     )]
     NoRoom {
         /// The column, which is also the field of the API.

@@ -39,6 +39,7 @@ async fn what_decnets_columns_cannot_hold_is_refused_with_a_remedy() {
         "256 characters",
         "column 255",
         "ALTER TABLE webhook_subscriptions",
+        "restart decnet",
     ] {
         assert!(said.contains(part), "{said}");
     }
