@@ -10,7 +10,7 @@ use std::time::Instant;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_delivery::{FailureKind, PreparedEvent, Verdict};
+use webhook_delivery::{FailureKind, PreparedEvent};
 use webhook_model::{Event, Payload, Subscription, Topic, topics};
 use webhook_store::{Patched, Position, StoreError};
 
@@ -244,7 +244,7 @@ pub(crate) async fn test(call: Call) -> Answer {
         })
         .await?;
     let pinged = Pinged {
-        delivered: attempt.verdict == Verdict::Delivered,
+        delivered: attempt.verdict.is_delivered(),
         status_code: attempt.status,
         error: attempt.error,
     };

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use webhook_model::UtcTime;
 
 use crate::{
-    DeliveryClient, Endpoint, PreparedEvent, Verdict,
+    DeliveryClient, Endpoint, EndpointVerdict, LocalFault, PreparedEvent, Verdict,
     classify::{classify, describe},
     failure::{self, Failed, FailureKind, Phase},
     headers::is_custom_header,
@@ -57,8 +57,6 @@ struct Failure {
     verdict: Verdict,
 }
 
-const RETRY: Verdict = Verdict::Retry { after: None };
-
 impl DeliveryClient {
     /// Signs and POSTs an event once. Everything is bounded: time, by the endpoint's or the
     /// client's time-out, and the answer, by [`MAX_ANSWER_BYTES`].
@@ -75,7 +73,7 @@ impl DeliveryClient {
             Ok(result) => result,
             Err(_) => Err(Failure {
                 failed: failure::timed_out(limit, self.config().connect_timeout, answer.phase),
-                verdict: RETRY,
+                verdict: Verdict::SILENT,
             }),
         };
         let failure = result.as_ref().err().map(|failure| failure.failed.kind);
@@ -101,17 +99,17 @@ impl DeliveryClient {
         let url = endpoint.url.url();
         self.egress().check_url(url).map_err(|refusal| Failure {
             failed: failure::refused(&refusal),
-            verdict: Verdict::Final,
+            verdict: Verdict::refused(EndpointVerdict::Silent),
         })?;
         if url.scheme() == "https" && !self.has_roots() {
             return Err(Failure {
                 failed: failure::no_roots(),
-                verdict: RETRY,
+                verdict: Verdict::Ourselves(LocalFault::Roots),
             });
         }
         let failed = |error: reqwest::Error, phase| Failure {
             failed: failure::reported(&error, phase, self.config().connect_timeout),
-            verdict: RETRY,
+            verdict: Verdict::SILENT,
         };
         let request = request(endpoint, event, at);
         let mut response = match self.http().execute(request).await {
@@ -163,7 +161,8 @@ fn conclude(answer: &Answer, result: Result<(), Failure>) -> (Verdict, Option<St
         .map(|status| classify(status, answer.retry_after.as_ref(), UtcTime::now()));
     match (answer.status.zip(verdict), result) {
         (Some((status, verdict)), Ok(())) => (verdict, describe(status, verdict)),
-        (None | Some((_, Verdict::Delivered)), Err(failure)) => {
+        (None, Err(failure)) => (failure.verdict, Some(failure.failed.text)),
+        (Some((_, verdict)), Err(failure)) if verdict.is_delivered() => {
             (failure.verdict, Some(failure.failed.text))
         }
         (Some((status, verdict)), Err(_)) => (verdict, describe(status, verdict)),

@@ -1,65 +1,60 @@
-use std::time::Duration;
-
 use http::HeaderValue;
 use webhook_model::UtcTime;
 
-use crate::parse_retry_after;
-
-/// What an attempt means for the event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// 2xx.
-    Delivered,
-    /// 429, 5xx or a network error: worth another attempt.
-    Retry {
-        /// How long a 429 or 503 asked not to be called.
-        after: Option<Duration>,
-    },
-    /// No attempt will change the answer, redirects included.
-    Final,
-    /// 410: the receiver wants no more events at all.
-    Gone,
-}
+use crate::{EndpointVerdict, EventVerdict, Verdict, parse_retry_after};
 
 /// Decides by an answer's status, and by `Retry-After` where the status gives it a meaning.
 pub fn classify(status: u16, retry_after: Option<&HeaderValue>, now: UtcTime) -> Verdict {
+    use EndpointVerdict::{Answers, Gone, Objects, Silent};
     let after = || parse_retry_after(retry_after?.to_str().ok()?, now);
     match status {
-        200..=299 => Verdict::Delivered,
-        410 => Verdict::Gone,
-        429 | 503 => Verdict::Retry { after: after() },
-        500..=599 => Verdict::Retry { after: None },
-        _ => Verdict::Final,
+        200..=299 => Verdict::DELIVERED,
+        429 => Verdict::not_yet(Answers, after()),
+        // A gateway's words: nobody behind it has answered.
+        503 => Verdict::not_yet(Silent, after()),
+        502 | 504 => Verdict::not_yet(Silent, None),
+        500..=599 => Verdict::not_yet(Answers, None),
+        410 => Verdict::refused(Gone),
+        300..=399 | 401 | 403 | 404 | 405 | 407 => Verdict::refused(Objects),
+        _ => Verdict::refused(Answers),
     }
 }
 
 /// The contract's text for an answer that is no success.
 pub(crate) fn describe(status: u16, verdict: Verdict) -> Option<String> {
     match verdict {
-        Verdict::Delivered => None,
-        Verdict::Retry { .. } => Some(format!("http {status}")),
-        Verdict::Final | Verdict::Gone => Some(format!("non-retryable {status}")),
+        Verdict::Receiver { event, .. } => match event {
+            EventVerdict::Delivered => None,
+            EventVerdict::NotYet { .. } => Some(format!("http {status}")),
+            EventVerdict::Refused => Some(format!("non-retryable {status}")),
+        },
+        Verdict::Ourselves(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const AFTER: HeaderValue = HeaderValue::from_static("7");
 
     #[test]
     fn every_status() {
-        let asked = Verdict::Retry {
-            after: Some(Duration::from_secs(7)),
-        };
+        use EndpointVerdict::{Answers, Gone, Objects, Silent};
+        let asked = Some(Duration::from_secs(7));
         for status in 0..=1000 {
             let expected = match status {
-                429 | 503 => asked,
-                410 => Verdict::Gone,
-                s if s / 100 == 2 => Verdict::Delivered,
-                s if s / 100 == 5 => Verdict::Retry { after: None },
-                _ => Verdict::Final,
+                429 => Verdict::not_yet(Answers, asked),
+                503 => Verdict::not_yet(Silent, asked),
+                502 | 504 => Verdict::SILENT,
+                410 => Verdict::refused(Gone),
+                401 | 403 | 404 | 405 | 407 => Verdict::refused(Objects),
+                s if s / 100 == 2 => Verdict::DELIVERED,
+                s if s / 100 == 3 => Verdict::refused(Objects),
+                s if s / 100 == 5 => Verdict::not_yet(Answers, None),
+                _ => Verdict::refused(Answers),
             };
             let got = classify(status, Some(&AFTER), UtcTime::EPOCH);
             assert_eq!(got, expected, "{status}");
@@ -68,12 +63,12 @@ mod tests {
 
     #[test]
     fn an_unreadable_retry_after_is_none() {
-        let none = Verdict::Retry { after: None };
+        let none = Verdict::not_yet(EndpointVerdict::Answers, None);
         for value in [&b"soon"[..], b"\xff\xfe", b""] {
             let value = HeaderValue::from_bytes(value).unwrap();
             assert_eq!(classify(429, Some(&value), UtcTime::EPOCH), none);
         }
-        assert_eq!(classify(503, None, UtcTime::EPOCH), none);
+        assert_eq!(classify(503, None, UtcTime::EPOCH), Verdict::SILENT);
     }
 
     #[test]

@@ -61,10 +61,11 @@ mod retry_policy;
 mod round;
 mod sign;
 mod tls;
+mod verdict;
 pub mod verify;
 
 pub use attempt::{Attempt, MAX_ANSWER_BYTES, MAX_ERROR_CHARS, MAX_KEPT_ANSWER_BYTES};
-pub use classify::{Verdict, classify};
+pub use classify::classify;
 pub use client::DeliveryClient;
 pub use config::{BuildError, DeliveryConfig};
 pub use egress::{EgressPolicy, Refusal};
@@ -81,3 +82,4 @@ pub use retry_policy::{PolicyError, RetryPolicy};
 pub use round::{Outcome, Round, RoundHooks};
 pub use rustls::pki_types::CertificateDer;
 pub use sign::{sign, signature, standard_signature};
+pub use verdict::{EndpointVerdict, EventVerdict, LocalFault, Verdict};

@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use crate::{Attempt, DeliveryClient, Endpoint, PreparedEvent, RetryPolicy, Verdict};
+use crate::{
+    Attempt, DeliveryClient, Endpoint, EndpointVerdict, EventVerdict, LocalFault, PreparedEvent,
+    RetryPolicy, Verdict,
+};
 
 /// What a round came to, attempt by attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,12 @@ impl Round {
     /// Whether the receiver has the event.
     pub fn is_delivered(&self) -> bool {
         self.outcome == Outcome::Delivered
+    }
+
+    /// What the last attempt told of the endpoint; nothing where there was none, or the fault was
+    /// ours.
+    pub fn endpoint(&self) -> Option<EndpointVerdict> {
+        self.attempts.last()?.verdict.endpoint()
     }
 }
 
@@ -36,6 +45,9 @@ pub enum Outcome {
         /// From the answer on, at most [`MAX_RETRY_AFTER`](crate::MAX_RETRY_AFTER).
         until: Duration,
     },
+    /// It failed on this side: neither event nor endpoint had a part in it. Worth another round as
+    /// soon as that has passed.
+    Ourselves(LocalFault),
     /// The caller ended it between two attempts.
     Interrupted,
 }
@@ -128,15 +140,19 @@ enum Next {
 }
 
 fn next(verdict: Verdict, delays: &mut impl Iterator<Item = Duration>) -> Next {
-    match verdict {
-        Verdict::Delivered => Next::End(Outcome::Delivered),
-        Verdict::Final => Next::End(Outcome::Final),
-        Verdict::Gone => Next::End(Outcome::Gone),
+    let (event, endpoint) = match verdict {
+        Verdict::Ourselves(fault) => return Next::End(Outcome::Ourselves(fault)),
+        Verdict::Receiver { event, endpoint } => (event, endpoint),
+    };
+    match event {
+        EventVerdict::Delivered => Next::End(Outcome::Delivered),
+        EventVerdict::Refused if endpoint == EndpointVerdict::Gone => Next::End(Outcome::Gone),
+        EventVerdict::Refused => Next::End(Outcome::Final),
         // `Retry-After: 0` asks for no pause.
-        Verdict::Retry { after: Some(until) } if !until.is_zero() => {
+        EventVerdict::NotYet { after: Some(until) } if !until.is_zero() => {
             Next::End(Outcome::Paused { until })
         }
-        Verdict::Retry { .. } => match delays.next() {
+        EventVerdict::NotYet { .. } => match delays.next() {
             Some(delay) => Next::Wait(delay),
             None => Next::End(Outcome::Exhausted),
         },

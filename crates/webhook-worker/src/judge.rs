@@ -72,7 +72,7 @@ pub(crate) fn judge(
     let retrying = held_back(rounds, now);
     let first = rounds == Rounds::First;
     Some(match outcome {
-        Outcome::Interrupted => return None,
+        Outcome::Interrupted | Outcome::Ourselves(_) => return None,
         Outcome::Delivered => Judgement {
             status: DeliveryStatus::Delivered,
             next_attempt_at: None,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Acker;
-use webhook_delivery::{DeliveryClient, RetryPolicy, Round, Verdict};
+use webhook_delivery::{DeliveryClient, RetryPolicy, Round};
 use webhook_model::{DeliveryStatus, UtcTime};
 use webhook_store::{AttemptRecord, DeliveryRecord, Store};
 
@@ -342,7 +342,7 @@ fn record(job: &Job, subscription: &str, finished: &Finished) -> DeliveryRecord 
         failed_attempts: round
             .attempts
             .iter()
-            .filter(|attempt| attempt.verdict != Verdict::Delivered)
+            .filter(|attempt| !attempt.verdict.is_delivered())
             .map(|attempt| AttemptRecord {
                 at: attempt.at,
                 status_code: attempt.status,

@@ -11,12 +11,12 @@ use webhook_model::{EndpointUrl, Secret, UtcTime};
 
 use super::*;
 
-const RETRY: Verdict = Verdict::Retry { after: None };
+const RETRY: Verdict = Verdict::SILENT;
+const REFUSED: Verdict = Verdict::refused(EndpointVerdict::Answers);
+const GONE: Verdict = Verdict::refused(EndpointVerdict::Gone);
 
 fn asked(seconds: u64) -> Verdict {
-    Verdict::Retry {
-        after: Some(Duration::from_secs(seconds)),
-    }
+    Verdict::not_yet(EndpointVerdict::Answers, Some(Duration::from_secs(seconds)))
 }
 
 fn endpoint() -> Arc<Endpoint> {
@@ -60,12 +60,17 @@ async fn play(verdicts: &[Verdict], policy: &RetryPolicy) -> (Vec<u64>, Outcome)
 async fn attempts_until_one_settles_it() {
     let policy = exact();
     for (verdicts, begun, outcome) in [
-        (&[Verdict::Delivered][..], &[0][..], Outcome::Delivered),
-        (&[RETRY, Verdict::Delivered], &[0, 1], Outcome::Delivered),
+        (&[Verdict::DELIVERED][..], &[0][..], Outcome::Delivered),
+        (&[RETRY, Verdict::DELIVERED], &[0, 1], Outcome::Delivered),
         (&[RETRY; 4], &[0, 1, 3, 7], Outcome::Exhausted),
-        (&[RETRY, RETRY, Verdict::Final], &[0, 1, 3], Outcome::Final),
-        (&[Verdict::Gone], &[0], Outcome::Gone),
-        (&[asked(0), Verdict::Delivered], &[0, 1], Outcome::Delivered),
+        (&[RETRY, RETRY, REFUSED], &[0, 1, 3], Outcome::Final),
+        (&[GONE], &[0], Outcome::Gone),
+        (&[asked(0), Verdict::DELIVERED], &[0, 1], Outcome::Delivered),
+        (
+            &[RETRY, Verdict::Ourselves(LocalFault::Descriptors)],
+            &[0, 1],
+            Outcome::Ourselves(LocalFault::Descriptors),
+        ),
     ] {
         let played = play(verdicts, &policy).await;
         assert_eq!(played, (begun.to_vec(), outcome), "{verdicts:?}");

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use webhook_delivery::{MAX_KEPT_ANSWER_BYTES, MAX_RETRY_AFTER, Outcome, RetryPolicy, Verdict};
+use webhook_delivery::{
+    EndpointVerdict, MAX_KEPT_ANSWER_BYTES, MAX_RETRY_AFTER, Outcome, RetryPolicy, Verdict,
+};
 use webhook_testkit::{Behaviour, Receiver};
 
 use crate::{LONG, SECRET, SHORT, attempt, client, endpoint, error, event};
 
-const RETRY: Verdict = Verdict::Retry { after: None };
+const RETRY: Verdict = Verdict::SILENT;
 
 fn quick() -> RetryPolicy {
     RetryPolicy::try_new([Duration::from_millis(1); 3], 0.0).unwrap()
@@ -105,7 +107,10 @@ async fn a_redirect_is_not_followed() {
     let attempt = attempt(&receiver, LONG).await;
     assert_eq!(
         (attempt.verdict, error(&attempt)),
-        (Verdict::Final, "non-retryable 302")
+        (
+            Verdict::refused(EndpointVerdict::Objects),
+            "non-retryable 302"
+        )
     );
     assert_eq!((receiver.count(), elsewhere.count()), (1, 0));
 }
@@ -116,7 +121,7 @@ async fn an_endless_answer_counts_by_its_status_and_is_left() {
         let receiver = Receiver::start(endless).await;
         for connections in 1..=2 {
             let attempt = attempt(&receiver, LONG).await;
-            assert_eq!(attempt.verdict, Verdict::Delivered, "{:?}", attempt.error);
+            assert_eq!(attempt.verdict, Verdict::DELIVERED, "{:?}", attempt.error);
             assert!(attempt.duration < LONG);
             assert_eq!(attempt.answer.len(), MAX_KEPT_ANSWER_BYTES);
             assert_eq!(receiver.connections(), connections);
@@ -169,7 +174,10 @@ async fn a_broken_body_takes_away_a_success_and_nothing_else() {
     let refused = attempt(&receiver, LONG).await;
     assert_eq!(
         (refused.verdict, error(&refused)),
-        (Verdict::Final, "non-retryable 404")
+        (
+            Verdict::refused(EndpointVerdict::Objects),
+            "non-retryable 404"
+        )
     );
     assert_eq!(refused.answer, "abc");
     receiver.behave(cut(503));
@@ -188,6 +196,6 @@ async fn answers_are_kept_as_they_came() {
     let attempt = attempt(&receiver, LONG).await;
     assert_eq!(
         (attempt.verdict, attempt.answer),
-        (Verdict::Delivered, body)
+        (Verdict::DELIVERED, body)
     );
 }

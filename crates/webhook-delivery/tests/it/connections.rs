@@ -26,7 +26,7 @@ async fn a_kept_connection_that_died_is_replaced() {
     let client = client();
     for _ in 0..3 {
         let attempt = attempt_url(&client, &receiver.url(), LONG).await;
-        assert_eq!(attempt.verdict, Verdict::Delivered, "{:?}", attempt.error);
+        assert_eq!(attempt.verdict, Verdict::DELIVERED, "{:?}", attempt.error);
         receiver.down().await;
         receiver.up().await.unwrap();
         // The client hears of the close before it is asked again.
@@ -47,7 +47,7 @@ async fn many_at_once() {
         tasks.spawn(async move { client.attempt(&endpoint, &event()).await.verdict });
     }
     let verdicts = tasks.join_all().await;
-    assert!(verdicts.iter().all(|&v| v == Verdict::Delivered));
+    assert!(verdicts.iter().all(|&v| v == Verdict::DELIVERED));
     receiver.log(|log| {
         assert_eq!((log.unique(), log.duplicates()), (200, 0));
         assert!(log.all().iter().all(|got| got.is_verified()));
@@ -77,5 +77,5 @@ async fn proxies_of_the_environment_are_ignored() {
 #[tokio::test]
 async fn a_delivery_goes_straight_to_its_receiver() {
     let receiver = Receiver::start(Behaviour::ok()).await;
-    assert_eq!(attempt(&receiver, LONG).await.verdict, Verdict::Delivered);
+    assert_eq!(attempt(&receiver, LONG).await.verdict, Verdict::DELIVERED);
 }

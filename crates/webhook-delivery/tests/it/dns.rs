@@ -15,7 +15,7 @@ use webhook_testkit::{Behaviour, Receiver};
 
 use crate::{LONG, attempt_url, client, client_with, error};
 
-const RETRY: Verdict = Verdict::Retry { after: None };
+const RETRY: Verdict = Verdict::SILENT;
 const A: u16 = 1;
 
 /// Answers each query for A as a closure says: addresses, or nothing at all.
@@ -129,7 +129,7 @@ async fn localhost_is_refused() {
     }
     assert_eq!(receiver.connections(), 0);
     let allowed = attempt_url(&client(), &named(&receiver, "localhost"), LONG).await;
-    assert_eq!(allowed.verdict, Verdict::Delivered, "{:?}", allowed.error);
+    assert_eq!(allowed.verdict, Verdict::DELIVERED, "{:?}", allowed.error);
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn of_a_mix_only_the_allowed_are_used() {
     let server = name_server(move |_| Reply::Addresses(mix.clone())).await;
     let url = named(&receiver, "hooks.example");
     let attempt = attempt_url(&asking(&server), &url, LONG).await;
-    assert_eq!(attempt.verdict, Verdict::Delivered, "{:?}", attempt.error);
+    assert_eq!(attempt.verdict, Verdict::DELIVERED, "{:?}", attempt.error);
     let host = format!("hooks.example:{}", receiver.addr().port());
     assert_eq!(receiver.received()[0].header("host"), Some(host.as_str()));
 }
@@ -215,7 +215,7 @@ async fn a_host_is_resolved_once_at_a_time() {
     let (client, url) = (asking(&server), named(&receiver, "hooks.example"));
     let attempts = (0..50).map(|_| attempt_url(&client, &url, LONG));
     for attempt in futures_util::future::join_all(attempts).await {
-        assert_eq!(attempt.verdict, Verdict::Delivered, "{:?}", attempt.error);
+        assert_eq!(attempt.verdict, Verdict::DELIVERED, "{:?}", attempt.error);
     }
     assert_eq!(server.queries.load(Ordering::SeqCst), 1);
 }

@@ -3,12 +3,15 @@
 use std::net::TcpListener;
 
 use webhook_delivery::{
-    BuildError, DeliveryClient, DeliveryConfig, EgressPolicy, PreparedEvent, Verdict,
+    BuildError, DeliveryClient, DeliveryConfig, EgressPolicy, EndpointVerdict, PreparedEvent,
+    Verdict,
 };
 use webhook_model::{Event, EventId, Payload, Topic};
 use webhook_testkit::{Behaviour, Receiver};
 
 use crate::{LONG, attempt_url, client, endpoint, error, event};
+
+const REFUSED: Verdict = Verdict::refused(EndpointVerdict::Silent);
 
 fn strict() -> DeliveryClient {
     DeliveryClient::new(DeliveryConfig::default()).unwrap()
@@ -18,7 +21,7 @@ fn strict() -> DeliveryClient {
 async fn a_literal_private_address_is_refused_for_good_and_never_connected_to() {
     let receiver = Receiver::start(Behaviour::ok()).await;
     let attempt = attempt_url(&strict(), &receiver.url_of("/T0KEN"), LONG).await;
-    assert_eq!((attempt.verdict, attempt.status), (Verdict::Final, None));
+    assert_eq!((attempt.verdict, attempt.status), (REFUSED, None));
     assert_eq!(
         error(&attempt),
         "refused: 127.0.0.1 is a loopback address; to allow it, add 127.0.0.1/32 to \
@@ -49,13 +52,13 @@ async fn allow_private_never_means_metadata() {
     .unwrap();
     let receiver = Receiver::start(Behaviour::ok()).await;
     let allowed = attempt_url(&client, &receiver.url(), LONG).await;
-    assert_eq!(allowed.verdict, Verdict::Delivered);
+    assert_eq!(allowed.verdict, Verdict::DELIVERED);
     for url in [
         "http://169.254.169.254/",
         "http://metadata.google.internal/",
     ] {
         let refused = attempt_url(&client, url, LONG).await;
-        assert_eq!(refused.verdict, Verdict::Final);
+        assert_eq!(refused.verdict, REFUSED);
         assert!(
             error(&refused).ends_with("no setting allows it"),
             "{refused:?}"
@@ -80,7 +83,7 @@ async fn nothing_of_an_event_or_url_becomes_a_header() {
     let event = PreparedEvent::new(&Event::new(topic, "\r\nX-Evil: 1", payload));
     let url = receiver.url_of("/a\r\nX-Evil: 1\r\n%0d%0aX-Evil: 2");
     let attempt = client().attempt(&endpoint(&url), &event).await;
-    assert_eq!(attempt.verdict, Verdict::Delivered);
+    assert_eq!(attempt.verdict, Verdict::DELIVERED);
     let got = &receiver.received()[0];
     assert_eq!(got.header("x-evil"), None);
     assert_eq!(got.path, "/aX-Evil:%201%0d%0aX-Evil:%202");
@@ -106,7 +109,7 @@ async fn an_endpoints_headers_are_sent_and_ours_stay_ours() {
     .into();
     assert!(!format!("{endpoint:?}").contains("Bearer"));
     let attempt = client().attempt(&endpoint, &event()).await;
-    assert_eq!(attempt.verdict, Verdict::Delivered);
+    assert_eq!(attempt.verdict, Verdict::DELIVERED);
     let got = &receiver.received()[0];
     assert!(got.is_verified());
     assert_eq!(got.header("authorization"), Some("Bearer x"));

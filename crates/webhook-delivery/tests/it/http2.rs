@@ -70,7 +70,7 @@ async fn deliveries_share_one_connection() {
     });
     for _ in 0..5 {
         let attempt = attempt_url(&client, &url, LONG).await;
-        assert_eq!(attempt.verdict, Verdict::Delivered, "{attempt:?}");
+        assert_eq!(attempt.verdict, Verdict::DELIVERED, "{attempt:?}");
         assert_eq!(
             (attempt.status, attempt.answer),
             (Some(202), "received".into())

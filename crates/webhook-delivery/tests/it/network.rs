@@ -12,7 +12,7 @@ use webhook_testkit::{Behaviour, Receiver};
 
 use crate::{LONG, SHORT, attempt, attempt_url, client, client_with, error};
 
-const RETRY: Verdict = Verdict::Retry { after: None };
+const RETRY: Verdict = Verdict::SILENT;
 
 #[tokio::test]
 async fn a_closed_port() {
@@ -22,7 +22,7 @@ async fn a_closed_port() {
     assert_eq!((refused.verdict, refused.status), (RETRY, None));
     assert_eq!(error(&refused), "connection refused");
     receiver.up().await.unwrap();
-    assert_eq!(attempt(&receiver, LONG).await.verdict, Verdict::Delivered);
+    assert_eq!(attempt(&receiver, LONG).await.verdict, Verdict::DELIVERED);
 }
 
 #[tokio::test]

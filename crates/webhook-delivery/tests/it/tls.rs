@@ -5,7 +5,7 @@ use webhook_testkit::{Behaviour, Certificate, Receiver};
 
 use crate::{LONG, attempt_url, client, client_with, error, rerun};
 
-const RETRY: Verdict = Verdict::Retry { after: None };
+const RETRY: Verdict = Verdict::SILENT;
 
 async fn receiver(certificate: Certificate) -> Receiver {
     Receiver::builder(Behaviour::ok())
@@ -27,7 +27,7 @@ async fn an_extra_root_is_trusted() {
     let client = client_with(trusting(&receiver));
     for _ in 0..3 {
         let attempt = attempt_url(&client, &receiver.url(), LONG).await;
-        assert_eq!(attempt.verdict, Verdict::Delivered, "{:?}", attempt.error);
+        assert_eq!(attempt.verdict, Verdict::DELIVERED, "{:?}", attempt.error);
     }
     assert_eq!(receiver.connections(), 1);
 }
@@ -104,5 +104,5 @@ async fn extra_roots_are_trusted_whatever_the_platforms_are() {
     assert!(error(&attempt).starts_with(expected), "{attempt:?}");
     let trusting = client_with(trusting(&receiver));
     let attempt = attempt_url(&trusting, &receiver.url(), LONG).await;
-    assert_eq!(attempt.verdict, Verdict::Delivered);
+    assert_eq!(attempt.verdict, Verdict::DELIVERED);
 }

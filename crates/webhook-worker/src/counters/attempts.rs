@@ -51,7 +51,7 @@ mod tests {
             at: UtcTime::EPOCH,
             duration: Duration::ZERO,
             status,
-            verdict: Verdict::Final,
+            verdict: Verdict::SILENT,
             error: None,
             failure,
             answer: bytes::Bytes::new(),
