@@ -11,7 +11,7 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_delivery::{FailureKind, PreparedEvent};
-use webhook_model::{Event, Payload, Subscription, Topic, topics};
+use webhook_model::{Event, Subscription};
 use webhook_store::{Patched, Position, StoreError};
 
 pub(crate) use self::{
@@ -229,7 +229,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn test(call: Call) -> Answer {
-    let event = ping(&call.caller()?.username);
+    let event = Event::test_ping(&call.caller()?.username);
     let subscription = load(&call).await?;
     let attempt = call
         .api
@@ -288,14 +288,4 @@ async fn load(call: &Call) -> Result<Subscription, Problem> {
         .work(|api| async move { Ok(api.deps.store.get(&uuid).await?) })
         .await?;
     found.ok_or(Problem::WebhookNotFound)
-}
-
-fn ping(username: &str) -> Event {
-    let payload = serde_json::json!({
-        "message": "Synthetic test event from DECNET",
-        "triggered_by": username,
-    });
-    let payload = Payload::parse(&payload.to_string()).expect("an object of two strings is one");
-    let topic = Topic::parse(topics::TEST_PING).expect("a constant topic is valid");
-    Event::new(topic, "test", payload)
 }

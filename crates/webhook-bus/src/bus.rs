@@ -122,6 +122,16 @@ impl Bus {
         }
     }
 
+    /// The newest message that matches, of those that are retained; the embedded bus looks back
+    /// over a bounded number of them. Consumers are not touched.
+    pub async fn newest(&self, filter: &Filter) -> Result<Option<Message>, BusError> {
+        let newest = match self {
+            Self::Journal(journal) => journal.newest(filter).await?,
+            Self::JetStream(jetstream) => jetstream.newest(filter).await?,
+        };
+        Ok(newest.filter(|message| filter.matches(&message.topic)))
+    }
+
     /// Reads the messages of these sequence numbers that the bus still retains, in the order asked
     /// for. For how many it came is told by the number returned; ask again for the rest.
     pub async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {

@@ -23,7 +23,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use webhook_model::{TopicPattern, UtcTime};
+use webhook_model::{Filter, TopicPattern, UtcTime};
 
 use crate::{BusError, BusStatus, Consumer, ConsumerSpec, Message, Position, Publication, Watch};
 use core::Core;
@@ -90,6 +90,10 @@ impl JetStream {
         since: UtcTime,
     ) -> Result<Vec<Message>, BusError> {
         read::recent(&self.core, pattern, since).await
+    }
+
+    pub(crate) async fn newest(&self, filter: &Filter) -> Result<Option<Message>, BusError> {
+        read::newest(&self.core, &filter.cover).await
     }
 
     pub(crate) async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {

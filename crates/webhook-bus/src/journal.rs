@@ -181,6 +181,14 @@ impl Journal {
         Ok(found.into_iter().map(message).collect())
     }
 
+    pub(crate) async fn newest(&self, filter: &Filter) -> Result<Option<Message>, BusError> {
+        let (shared, filter) = (&self.inner.shared, filter.clone());
+        let found = shared
+            .read(move |connection| queries::newest(connection, &filter))
+            .await?;
+        Ok(found.map(|stored| Message::new(stored.entry(shared), false)))
+    }
+
     pub(crate) async fn fetch(&self, seqs: &[u64]) -> Result<(Vec<Message>, usize), BusError> {
         let (shared, seqs) = (&self.inner.shared, seqs.to_vec());
         let read = shared

@@ -79,7 +79,7 @@ pub use headers::{
 pub use ipnet::IpNet;
 pub use retry_after::{MAX_RETRY_AFTER, parse_retry_after};
 pub use retry_policy::{PolicyError, RetryPolicy};
-pub use round::{Outcome, Round, RoundHooks};
+pub use round::{Interruption, Outcome, Round, RoundHooks};
 pub use rustls::pki_types::CertificateDer;
 pub use sign::{sign, signature, standard_signature};
 pub use verdict::{EndpointVerdict, EventVerdict, LocalFault, Verdict};

@@ -61,9 +61,18 @@ pub trait RoundHooks {
     /// ends the round as [`Outcome::Interrupted`].
     fn admit(&self) -> impl Future<Output = Option<(Arc<Endpoint>, Self::Permit)>> + Send;
 
-    /// Completes when a backoff should end early, as [`Outcome::Interrupted`]. An attempt in
-    /// flight is never cut.
-    fn interrupted(&self) -> impl Future<Output = ()> + Send;
+    /// Completes when the backoff after this attempt should end early, at once if there should be
+    /// none. An attempt in flight is never cut.
+    fn interrupted(&self, last: &Attempt) -> impl Future<Output = Interruption> + Send;
+}
+
+/// Why a backoff ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The round is cut short: [`Outcome::Interrupted`].
+    Stop,
+    /// Further attempts are not worth their wait now: [`Outcome::Exhausted`].
+    GiveUp,
 }
 
 /// One endpoint, no bound, no interruption.
@@ -76,7 +85,7 @@ impl RoundHooks for Fixed {
         Some((Arc::clone(&self.0), ()))
     }
 
-    async fn interrupted(&self) {
+    async fn interrupted(&self, _: &Attempt) -> Interruption {
         std::future::pending().await
     }
 }
@@ -120,15 +129,20 @@ where
         let done = attempt(endpoint).await;
         drop(permit);
         let verdict = done.verdict;
-        attempts.push(done);
-        let delay = match next(verdict, &mut delays) {
-            Next::End(outcome) => break outcome,
-            Next::Wait(delay) => delay,
+        let outcome = match next(verdict, &mut delays) {
+            Next::End(outcome) => Some(outcome),
+            Next::Wait(delay) => tokio::select! {
+                biased;
+                interruption = hooks.interrupted(&done) => Some(match interruption {
+                    Interruption::Stop => Outcome::Interrupted,
+                    Interruption::GiveUp => Outcome::Exhausted,
+                }),
+                () = tokio::time::sleep(delay) => None,
+            },
         };
-        tokio::select! {
-            biased;
-            () = hooks.interrupted() => break Outcome::Interrupted,
-            () = tokio::time::sleep(delay) => {}
+        attempts.push(done);
+        if let Some(outcome) = outcome {
+            break outcome;
         }
     };
     Round { attempts, outcome }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{EventId, Payload, Timestamp, Topic, json::write_string};
+use crate::{EventId, Payload, Timestamp, Topic, json::write_string, topics};
 
 /// One event: what happened, when, and under which topic it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,18 @@ impl Event {
             ts: Timestamp::now(),
             payload,
         }
+    }
+
+    /// What is sent to see whether an endpoint takes events at all.
+    pub fn test_ping(triggered_by: &str) -> Self {
+        let mut payload =
+            Vec::from(br#"{"message":"Synthetic test event from DECNET","triggered_by":"#);
+        write_string(triggered_by, &mut payload);
+        payload.push(b'}');
+        let payload = String::from_utf8_lossy(&payload);
+        let payload = Payload::parse(&payload).expect("an object of two strings is one");
+        let topic = Topic::parse(topics::TEST_PING).expect("a constant topic is valid");
+        Self::new(topic, "test", payload)
     }
 
     /// The body a receiver gets, and the bytes that are signed: canonical JSON with `ts` as

@@ -11,7 +11,7 @@ use sea_orm::{
 use webhook_model::{State, UtcTime};
 
 use crate::{
-    BreakerPhase, BreakerState, Store, StoreError, backend,
+    BreakerPhase, BreakerState, FailedTurn, Store, StoreError, Trip, backend,
     entities::{
         state::{self, Column},
         subscription::WebhookSubscriptions as Subscription,
@@ -21,15 +21,10 @@ use crate::{
 };
 
 impl Store {
-    /// Switches an active subscription off; it keeps its pairs and its backlog. False when its
-    /// epoch is another or it is not active any more: then nothing is written.
-    pub async fn trip(
-        &self,
-        uuid: &str,
-        epoch: i64,
-        reason: &str,
-        probe_at: Option<UtcTime>,
-    ) -> Result<bool, StoreError> {
+    /// Switches an active subscription off; it keeps its pairs and its backlog. Its epoch is one
+    /// higher then. False when its epoch is another or it is not active any more: then nothing is
+    /// written.
+    pub async fn trip(&self, uuid: &str, epoch: i64, trip: Trip<'_>) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? {
             return txn.unused(false).await;
@@ -38,17 +33,21 @@ impl Store {
         let mut update = update(uuid, true);
         update
             .value(Subscription::Enabled, false)
-            .value(Subscription::AutoDisabledAt, txn.datetime(Some(now)))
-            .value(Subscription::LastError, txn.room().last_error(reason));
+            .value(Subscription::AutoDisabledAt, txn.datetime(Some(now)));
+        if let Some(cause) = trip.cause {
+            update.value(Subscription::LastError, txn.room().last_error(cause));
+        }
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
             return txn.unused(false).await;
         }
         crate::failpoints::crash_point!(TRIPPING);
         txn.bump_epoch(uuid).await?;
         let state = state::ActiveModel {
-            probe_at: Set(probe_at.map(UtcTime::micros)),
+            probe_at: Set(trip.probe_at.map(UtcTime::micros)),
             trips: Set(0),
             failing_since: Set(Some(now.micros())),
+            answers: Set(Some(trip.answers)),
+            silent_since: Set((!trip.answers).then_some(now.micros())),
             ..free(uuid)
         };
         write(txn, state).await
@@ -86,15 +85,13 @@ impl Store {
         Ok(claim.rows_affected > 0)
     }
 
-    /// Notes a probe that failed. The epoch stays as it is. `next_probe_at` of `None` gives up:
-    /// the subscription waits for its operator. False when it is not tripped at this epoch any
-    /// more.
+    /// Notes a turn of probing that failed. The epoch stays as it is. False when it is not tripped
+    /// at this epoch any more.
     pub async fn probe_failed(
         &self,
         uuid: &str,
         epoch: i64,
-        error: &str,
-        next_probe_at: Option<UtcTime>,
+        turn: FailedTurn<'_>,
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         let Some(found) = held(&txn, uuid, epoch).await? else {
@@ -110,21 +107,22 @@ impl Store {
         let mut update = update(uuid, false);
         update
             .value(Subscription::LastFailureAt, txn.datetime(now))
-            .value(Subscription::LastError, txn.room().last_error(error));
+            .value(Subscription::LastError, txn.room().last_error(turn.error));
         txn.conn().execute(&update).await?;
-        let before = BreakerState::of(State::Tripped { at }, found.as_ref(), UtcTime::now());
         let state = state::ActiveModel {
-            probe_at: Set(next_probe_at.map(UtcTime::micros)),
-            trips: Set(i32::try_from(before.trips.saturating_add(1)).unwrap_or(i32::MAX)),
+            probe_at: Set(turn.next_probe_at.map(UtcTime::micros)),
+            trips: Set(i32::try_from(turn.turns).unwrap_or(i32::MAX)),
             failing_since: Set(Some(at.micros())),
+            answers: Set(Some(turn.answers)),
+            silent_since: Set(turn.silent_since.map(UtcTime::micros)),
             ..free(uuid)
         };
         txn.bump_config_version().await?;
         write(txn, state).await
     }
 
-    /// Switches a tripped subscription on again, with a clean slate. False when its epoch is
-    /// another or it is not tripped any more: then nothing is written.
+    /// Switches a tripped subscription on again, with a clean slate; its epoch is one higher then.
+    /// False when its epoch is another or it is not tripped any more: then nothing is written.
     pub async fn recover(&self, uuid: &str, epoch: i64) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? {
@@ -144,6 +142,40 @@ impl Store {
         }
         txn.bump_epoch(uuid).await?;
         write(txn, reset(uuid)).await
+    }
+
+    /// Begins the streak of failures anew: the endpoint was found to be well. Nothing is written
+    /// under another epoch.
+    pub async fn reset_failures(&self, uuid: &str, epoch: i64) -> Result<(), StoreError> {
+        let txn = self.begin_write().await?;
+        if !locked(&txn, uuid, epoch).await? {
+            return txn.unused(()).await;
+        }
+        let mut update = update(uuid, true);
+        update.value(Subscription::ConsecutiveFailures, 0);
+        txn.conn().execute(&update).await?;
+        txn.commit().await
+    }
+
+    /// Notes that this event of the bus is sent before its turn, so that whoever takes it off the
+    /// bus later looks whether it was recorded.
+    pub async fn note_ahead(&self, uuid: &str, epoch: i64, seq: u64) -> Result<bool, StoreError> {
+        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+        let txn = self.begin_write().await?;
+        if !locked(&txn, uuid, epoch).await? {
+            return txn.unused(false).await;
+        }
+        let noted = state::Entity::update_many()
+            .col_expr(Column::AheadSeq, Expr::val(seq))
+            .filter(Column::Uuid.eq(uuid))
+            .filter(Column::AheadSeq.is_null().or(Column::AheadSeq.lt(seq)))
+            .exec(txn.conn())
+            .await?;
+        if noted.rows_affected > 0 {
+            txn.bump_config_version().await?;
+        }
+        txn.commit().await?;
+        Ok(true)
     }
 }
 
@@ -168,12 +200,19 @@ impl BreakerState {
                 probe_at: state.probe_at.map(UtcTime::from_micros),
                 trips: u32::try_from(state.trips).unwrap_or(0),
                 failing_since: Some(at),
+                answers: state.answers.unwrap_or(false),
+                silent_since: match state.answers {
+                    Some(true) => None,
+                    _ => Some(state.silent_since.map_or(at, UtcTime::from_micros)),
+                },
             },
             None => Self {
                 phase,
                 probe_at: Some(at),
                 trips: 0,
                 failing_since: Some(at),
+                answers: false,
+                silent_since: Some(at),
             },
         }
     }
@@ -185,6 +224,8 @@ pub(crate) fn reset(uuid: &str) -> state::ActiveModel {
         probe_at: Set(None),
         trips: Set(0),
         failing_since: Set(None),
+        answers: Set(None),
+        silent_since: Set(None),
         ..free(uuid)
     }
 }

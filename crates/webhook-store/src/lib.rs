@@ -49,6 +49,7 @@ pub mod failpoints;
 mod failpoints;
 mod failures;
 mod gaps;
+mod head;
 mod log;
 mod migrations;
 mod pairs;
@@ -76,7 +77,7 @@ pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
 pub use store::Store;
 pub use types::{
     AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
-    FailureCount, NewSubscription, Pair, Patched, Position, SettingsChange, Snapshot,
-    SubscriptionPatch, SubscriptionView, UserRow,
+    FailedTurn, FailureCount, Head, NewSubscription, Pair, Patched, Position, SettingsChange,
+    Snapshot, SubscriptionPatch, SubscriptionView, Trip, UserRow,
 };
 pub use workers::{Beat, Roll, WORKER_PATIENCE, Worker};

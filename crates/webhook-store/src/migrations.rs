@@ -2,6 +2,7 @@
 
 mod m0001_base;
 mod m0002_workers;
+mod m0003_verdicts;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_base::Migration),
             Box::new(m0002_workers::Migration),
+            Box::new(m0003_verdicts::Migration),
         ]
     }
 

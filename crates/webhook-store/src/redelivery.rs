@@ -16,6 +16,7 @@ use crate::{
     Claimed, Due, Store, StoreError, backend,
     entities::{
         delivery::{self, Column, status_code},
+        settings::WebhookSettings as Settings,
         subscription::WebhookSubscriptions as Subscription,
     },
     store::WriteTxn,
@@ -30,12 +31,13 @@ const DELETED: &str = "subscription deleted";
 
 impl Store {
     /// The active subscriptions that have deliveries due, by uuid. Rows under a lease are not
-    /// counted, nor those of paused, tripped or deleted subscriptions.
+    /// counted, nor [heads](Self::head), nor those of paused, tripped or deleted subscriptions.
     pub async fn due(&self, now: UtcTime) -> Result<Vec<Due>, StoreError> {
         let conn = self.db();
         let ready = || {
             Condition::all()
                 .add(Column::NextAttemptAt.lte(now.micros()))
+                .add(is_redelivery())
                 .add(free(conn.get_database_backend()))
         };
         let any = Query::select()
@@ -81,6 +83,7 @@ impl Store {
             .from(delivery::Entity)
             .and_where(of_subscription())
             .and_where(Column::NextAttemptAt.is_not_null())
+            .and_where(is_redelivery())
             .and_where(Column::LeaseUntil.is_null())
             .to_owned();
         let select = active()
@@ -153,6 +156,7 @@ pub(crate) async fn bury(txn: &WriteTxn, subscription: &str) -> Result<u64, Stor
         .col_expr(Column::Error, Expr::val(DELETED))
         .col_expr(Column::UpdatedAt, Expr::val(UtcTime::now().micros()))
         .col_expr(Column::NextAttemptAt, Expr::val(Option::<i64>::None))
+        .col_expr(Column::InOrder, Expr::val(Option::<bool>::None))
         .col_expr(Column::LeaseUntil, Expr::val(Option::<i64>::None))
         .col_expr(Column::LeaseOwner, Expr::val(Option::<String>::None))
         .filter(Column::Subscription.eq(subscription))
@@ -186,6 +190,40 @@ pub(crate) async fn requeue(txn: &WriteTxn, ids: &[i64]) -> Result<u64, StoreErr
     Ok(requeued.rows_affected)
 }
 
+/// Makes everything due now that a subscription waits to send again: what made it wait was
+/// corrected. Its schedule goes on from where it is. Without an order to keep, no row waits for
+/// another any more.
+pub(crate) async fn due_now(
+    txn: &WriteTxn,
+    subscription: &str,
+    ordered: bool,
+) -> Result<(), StoreError> {
+    let now = || backend::clock(txn.backend());
+    let mut update = delivery::Entity::update_many()
+        .col_expr(Column::NextAttemptAt, now())
+        .filter(Column::Subscription.eq(subscription));
+    update = if ordered {
+        update.filter(Expr::col(Column::NextAttemptAt).gt(now()))
+    } else {
+        update
+            .col_expr(Column::InOrder, Expr::val(Option::<bool>::None))
+            .filter(Column::NextAttemptAt.is_not_null())
+    };
+    update.exec(txn.conn()).await?;
+    Ok(())
+}
+
+/// Makes waiting rows due now, their schedule going on; answers how many.
+pub(crate) async fn hasten(txn: &WriteTxn, ids: &[i64]) -> Result<u64, StoreError> {
+    let hastened = delivery::Entity::update_many()
+        .col_expr(Column::NextAttemptAt, backend::clock(txn.backend()))
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .filter(Column::NextAttemptAt.is_not_null())
+        .exec(txn.conn())
+        .await?;
+    Ok(hastened.rows_affected)
+}
+
 /// A span as the unit of our time columns.
 pub(crate) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 2)
@@ -212,6 +250,7 @@ async fn lease_rows(
     let select = delivery::Entity::find()
         .filter(Column::Subscription.eq(subscription))
         .filter(due)
+        .filter(is_redelivery())
         .filter(free(txn.backend()))
         .order_by_asc(Column::NextAttemptAt)
         .limit(Ord::min(limit, MAX_CLAIM));
@@ -232,7 +271,7 @@ async fn lease_rows(
     Ok(rows.into_iter().map(claimed).collect())
 }
 
-fn claimed(row: delivery::Model) -> Claimed {
+pub(crate) fn claimed(row: delivery::Model) -> Claimed {
     Claimed {
         id: row.id,
         pair_id: row.pair_id,
@@ -250,10 +289,22 @@ fn claimed(row: delivery::Model) -> Claimed {
 }
 
 /// Nobody is trying it.
-fn free(backend: DbBackend) -> Expr {
+pub(crate) fn free(backend: DbBackend) -> Expr {
     Column::LeaseUntil
         .is_null()
         .or(Expr::col(Column::LeaseUntil).lte(backend::clock(backend)))
+}
+
+/// Whoever takes a subscription's events tries their head in its place, as long as it has an order.
+fn is_redelivery() -> Expr {
+    let ordered = Query::select()
+        .column(Settings::Uuid)
+        .from(Settings::Table)
+        .and_where(Expr::col(Settings::Ordered).eq(true))
+        .to_owned();
+    Expr::col((delivery::Entity, Column::InOrder))
+        .is_null()
+        .or(Expr::col((delivery::Entity, Column::Subscription)).not_in_subquery(ordered))
 }
 
 fn active() -> SelectStatement {

@@ -97,8 +97,9 @@ impl Store {
         row::decode(found).map(Some)
     }
 
-    /// Queues the next dead letters of a job, as many as may be outstanding; what has no body to
-    /// send counts as unavailable. For jobs with [`Replay::status`] dead.
+    /// Queues the next dead letters of a job, as many as may be outstanding, or makes the next
+    /// waiting deliveries due now, whose schedules go on; what has no body to send counts as
+    /// unavailable. For jobs with [`Replay::status`] dead or retrying.
     pub async fn advance_dead_letters(
         &self,
         id: &str,
@@ -115,20 +116,25 @@ impl Store {
         let Some(job) = held(&txn, &job, owner).await? else {
             return txn.unused(ReplayStep::Lost).await;
         };
-        let room = room(&txn, &job.subscription).await?;
+        let waits = job.status == DeliveryStatus::Retrying;
+        let room = if waits {
+            CHUNK
+        } else {
+            room(&txn, &job.subscription).await?
+        };
         if room == 0 {
             return txn.unused(ReplayStep::Full).await;
         }
         let (mut next, mut taken, mut whole) = (job.clone(), Vec::new(), last_chunk);
         let filter = job.filter();
-        let dead = dead(&txn, &rows).await?;
+        let there = still(&txn, job.status, &rows).await?;
         for row in &rows {
             if taken.len() as u64 == room {
                 whole = false;
                 break;
             }
             next.cursor = Some(row.cursor());
-            let Some(has_body) = dead.get(&row.id).filter(|_| filter.matches(row)) else {
+            let Some(has_body) = there.get(&row.id).filter(|_| filter.matches(row)) else {
                 continue;
             };
             if redelivery::is_sendable(*has_body, row.error.as_deref()) {
@@ -137,7 +143,11 @@ impl Store {
                 next.unavailable += 1;
             }
         }
-        let queued = redelivery::requeue(&txn, &taken).await?;
+        let queued = if waits {
+            redelivery::hasten(&txn, &taken).await?
+        } else {
+            redelivery::requeue(&txn, &taken).await?
+        };
         next.replayed += queued;
         finish(txn, next, whole).await
     }
@@ -264,14 +274,18 @@ async fn room(txn: &WriteTxn, subscription: &str) -> Result<u64, StoreError> {
     Ok(MAX_OUTSTANDING.saturating_sub(waiting.len() as u64))
 }
 
-/// Those of the rows that are still dead letters, and whether they have a body.
-async fn dead(txn: &WriteTxn, rows: &[DeliveryRow]) -> Result<HashMap<i64, bool>, StoreError> {
+/// Those of the rows that still have this status, and whether they have a body.
+async fn still(
+    txn: &WriteTxn,
+    status: DeliveryStatus,
+    rows: &[DeliveryRow],
+) -> Result<HashMap<i64, bool>, StoreError> {
     let found: Vec<(i64, bool)> = delivery::Entity::find()
         .select_only()
         .column(Delivery::Id)
         .column_as(Delivery::Body.is_not_null(), "has_body")
         .filter(Delivery::Id.is_in(rows.iter().map(|row| row.id)))
-        .filter(Delivery::Status.eq(status_code(DeliveryStatus::Dead)))
+        .filter(Delivery::Status.eq(status_code(status)))
         .into_tuple()
         .all(txn.conn())
         .await?;

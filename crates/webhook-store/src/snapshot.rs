@@ -75,6 +75,9 @@ fn assemble(
             pause_until: state
                 .and_then(|state| state.pause_until)
                 .map(UtcTime::from_micros),
+            ahead_seq: state
+                .and_then(|state| state.ahead_seq)
+                .and_then(|seq| u64::try_from(seq).ok()),
             subscription,
             pairs: live,
         });

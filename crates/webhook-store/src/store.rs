@@ -238,6 +238,10 @@ impl WriteTxn {
             lease_until: Set(None),
             lease_owner: Set(None),
             pause_until: Set(None),
+            answers: Set(None),
+            silent_since: Set(None),
+            ahead_seq: Set(None),
+            fingerprint: Set(None),
         };
         state::Entity::insert(first)
             .exec_without_returning(self.conn())

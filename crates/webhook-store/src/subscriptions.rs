@@ -131,6 +131,9 @@ impl Store {
         if new.settings != old.settings {
             settings::write(&txn, uuid, &new.settings).await?;
         }
+        if (&new.url, &new.secret, &new.settings) != (&old.url, &old.secret, &old.settings) {
+            redelivery::due_now(&txn, uuid, new.settings.ordered()).await?;
+        }
         let ended = pairs::reconcile(&txn, &new, position).await?.ended;
         txn.bump_epoch(uuid).await?;
         if new.state != old.state {

@@ -112,6 +112,9 @@ pub struct SubscriptionView {
     pub breaker: BreakerState,
     /// Until when its receiver asked to be left alone (`Retry-After`); past ones may stay.
     pub pause_until: Option<UtcTime>,
+    /// The highest sequence number that was sent before its turn came on the bus: up to it, a
+    /// message may have been recorded already.
+    pub ahead_seq: Option<u64>,
 }
 
 /// A row that was skipped.
@@ -178,6 +181,10 @@ pub struct DeliveryRecord {
     pub next_attempt_at: Option<UtcTime>,
     /// The subscription's epoch when the round began.
     pub epoch: i64,
+    /// Whether the subscription's next events wait until this one is delivered or given up. Only
+    /// said of what is retrying; such a row is no redelivery, see
+    /// [`Store::head`](crate::Store::head).
+    pub in_order: bool,
     /// Whether it counts for `consecutive_failures` and `last_*`. An undecodable message does not:
     /// it says nothing about the receiver. With `round` above 0, false still shows a failure in
     /// `last_*`, and a success still counts in full.
@@ -217,10 +224,51 @@ pub struct BreakerState {
     pub phase: BreakerPhase,
     /// When to probe next. `None` while healthy, or when it is left to the operator.
     pub probe_at: Option<UtcTime>,
-    /// Probes that failed since it tripped.
+    /// Turns of probing that failed since it tripped, or since the endpoint fell silent or spoke.
     pub trips: u32,
     /// Since when it has been tripped.
     pub failing_since: Option<UtcTime>,
+    /// Whether the endpoint answers while it is tripped.
+    pub answers: bool,
+    /// Since when a tripped endpoint has not answered.
+    pub silent_since: Option<UtcTime>,
+}
+
+/// What the breaker writes where it switches a subscription off.
+#[derive(Debug, Clone, Copy)]
+pub struct Trip<'a> {
+    /// The last failure, for `last_error`; what is there stays if absent.
+    pub cause: Option<&'a str>,
+    /// When to probe first; never if absent.
+    pub probe_at: Option<UtcTime>,
+    /// Whether the endpoint answers.
+    pub answers: bool,
+}
+
+/// What it writes after a turn of probing that brought no 2xx.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedTurn<'a> {
+    /// What the last attempt came to, for `last_error`.
+    pub error: &'a str,
+    /// When to probe next. `None` gives up: the subscription waits for its operator.
+    pub next_probe_at: Option<UtcTime>,
+    /// Turns that failed so far.
+    pub turns: u32,
+    /// Whether the endpoint answered.
+    pub answers: bool,
+    /// Since when it has not.
+    pub silent_since: Option<UtcTime>,
+}
+
+/// The delivery that an `ordered` subscription's next events wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its row.
+    pub id: i64,
+    /// How long until it is due, by the database's clock.
+    pub due_in: Duration,
+    /// Whether somebody is trying it.
+    pub is_leased: bool,
 }
 
 /// What the breaker does with a subscription.

@@ -8,9 +8,15 @@ pub struct WorkerConfig {
     /// Failed deliveries in a row that trip a subscription, `DECNET_WEBHOOK_CIRCUIT_THRESHOLD`.
     /// Default 5.
     pub circuit_threshold: u32,
-    /// First cool-down of a tripped subscription before it is probed; each failed probe doubles
-    /// it, up to 10 minutes. Default 30 s.
+    /// First cool-down of a tripped subscription whose endpoint is silent before it is probed; each
+    /// turn without a 2xx doubles it, up to 10 minutes. Default 30 s.
     pub cool_down: Duration,
+    /// The same of an endpoint that answers but takes nothing, never longer than the other. Default
+    /// 2 s.
+    pub answering_cool_down: Duration,
+    /// Whether a test ping may be sent to see whose fault it is where an endpoint answers and takes
+    /// nothing, `DECNET_WEBHOOK_CONTROL_PING`. Default true.
+    pub control_ping: bool,
     /// Open requests of the whole process beyond each subscription's own. Default 256: what keeps
     /// open files well under the usual limit of 1,024.
     pub pool_slots: usize,
@@ -37,6 +43,8 @@ impl Default for WorkerConfig {
             name: "worker".to_owned(),
             circuit_threshold: 5,
             cool_down: Duration::from_secs(30),
+            answering_cool_down: Duration::from_secs(2),
+            control_ping: true,
             pool_slots: 256,
             reload_interval: Duration::from_secs(60),
             health_interval: Duration::from_secs(30),

@@ -27,6 +27,7 @@ pub struct Counters {
     expired: AtomicU64,
     tripped: AtomicU64,
     recovered: AtomicU64,
+    local_faults: AtomicU64,
     timings: Timings,
 }
 
@@ -59,6 +60,8 @@ pub struct Totals {
     pub tripped: u64,
     /// Subscriptions that it switched on again.
     pub recovered: u64,
+    /// Attempts that failed on this side: no descriptor, port, memory or resolver.
+    pub local_faults: u64,
 }
 
 /// Outcomes by status. An event that waited and then arrived counts in two of them.
@@ -145,6 +148,10 @@ impl Counters {
         self.recovered.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn local_fault(&self) {
+        self.local_faults.fetch_add(1, Relaxed);
+    }
+
     /// What they stand at now.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -157,6 +164,7 @@ impl Counters {
             expired: self.expired.load(Relaxed),
             tripped: self.tripped.load(Relaxed),
             recovered: self.recovered.load(Relaxed),
+            local_faults: self.local_faults.load(Relaxed),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Keeps the breakers: hears what outcomes mean, decides by [`Breaker::step`], writes what was
 //! decided by compare-and-set, and opens or shuts the gates. An operator's word in the tables
-//! always wins; a step that no longer fits them is dropped.
+//! always wins, whoever wrote it: where row and breaker disagree about one version of a
+//! subscription, the row is right. A step that no longer fits them is dropped.
 
 mod notice;
 mod probe;
@@ -11,13 +12,16 @@ use serde_json::json;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use webhook_model::{State, UtcTime, topics};
-use webhook_store::{BreakerPhase, Store, SubscriptionView};
+use webhook_store::{BreakerPhase, FailedTurn, Store, SubscriptionView, Trip};
 
 use crate::{
     Counters,
     announcer::Announcements,
-    breaker::{Action, Breaker, Input, Policy},
-    runtime::Directory,
+    breaker::{
+        Action, Breaker, CONTROL_STANDS, Candidate, Input, Manner, Outage, Phase, Policy, Probe,
+    },
+    prober::{Ask, Question},
+    runtime::{Directory, Runtime},
     schedule::jitter,
 };
 
@@ -28,8 +32,12 @@ const QUEUE: usize = 4_096;
 
 /// A pause is written down again only when it ends this much later: every answer moves it a little.
 const PAUSE_STEP: Duration = Duration::from_secs(1);
+/// The shortest pause that is worth a line in the log: shorter ones are how a receiver paces us.
+const TOLD_PAUSE: Duration = Duration::from_secs(10);
+/// Wait before the next turn where a recovery could not be written.
+const UNWRITTEN_PAUSE: Duration = Duration::from_secs(5);
 
-struct Ward {
+pub(crate) struct Ward {
     breaker: Breaker,
     epoch: i64,
     name: String,
@@ -53,32 +61,17 @@ pub(crate) struct Guardian {
     pub(crate) reload: Arc<Notify>,
     /// This worker's name on its leases.
     pub(crate) owner: String,
-    counters: Arc<Counters>,
-    wards: BTreeMap<String, Ward>,
+    pub(crate) counters: Arc<Counters>,
+    /// Where endpoints are asked.
+    pub(crate) questions: mpsc::Sender<Question>,
+    pub(crate) wards: Wards,
 }
 
-impl Guardian {
-    pub(crate) fn new(
-        store: Store,
-        announcements: Announcements,
-        directory: Directory,
-        policy: Policy,
-        reload: Arc<Notify>,
-        owner: String,
-        counters: Arc<Counters>,
-    ) -> Self {
-        Self {
-            store,
-            announcements,
-            directory,
-            policy,
-            reload,
-            owner,
-            counters,
-            wards: BTreeMap::new(),
-        }
-    }
+/// The breakers by their subscriptions' uuids.
+#[derive(Default)]
+pub(crate) struct Wards(BTreeMap<String, Ward>);
 
+impl Guardian {
     /// Works until `shutdown`, then goes on listening until every sender is gone, so that nobody
     /// who reports an outcome waits for it.
     pub(crate) async fn run(
@@ -105,16 +98,16 @@ impl Guardian {
     }
 
     fn next_due(&self) -> Option<UtcTime> {
-        let due = |ward: &Ward| match ward.breaker {
-            Breaker::Tripped { probe_at, .. } => probe_at,
-            Breaker::Probing { .. } => ward.renew_at,
-            Breaker::Healthy | Breaker::Paused => None,
+        let due = |ward: &Ward| match ward.breaker.phase {
+            Phase::Tripped { probe_at, .. } => probe_at,
+            Phase::Probing { .. } => ward.renew_at,
+            Phase::Healthy | Phase::Checking | Phase::Paused => None,
         };
-        self.wards.values().filter_map(due).min()
+        self.wards.0.values().filter_map(due).min()
     }
 
     async fn tick(&mut self) {
-        let uuids: Vec<String> = self.wards.keys().cloned().collect();
+        let uuids: Vec<String> = self.wards.0.keys().cloned().collect();
         for uuid in uuids {
             self.renew(&uuid).await;
             self.step(&uuid, Input::Tick, String::new()).await;
@@ -124,26 +117,48 @@ impl Guardian {
     async fn hear(&mut self, notice: Notice) {
         match notice {
             Notice::Reloaded(views) => self.reloaded(&views),
-            Notice::Paused { uuid, epoch, until } => self.pause(&uuid, epoch, until).await,
+            Notice::Paused {
+                uuid,
+                epoch,
+                until,
+                error,
+            } => self.pause(&uuid, epoch, until, &error).await,
             Notice::Failures { uuid, epoch, count } => {
-                let reason = format!("{count} failed deliveries in a row");
-                self.step_at(&uuid, epoch, Input::Failures(count), reason)
+                let last = self.directory.get(&uuid).and_then(|it| it.streak.last());
+                let (endpoint, cause) = last.unzip();
+                let manner = match endpoint {
+                    Some(endpoint) if endpoint.answered() => Manner::Answers,
+                    _ => Manner::Silent,
+                };
+                let cause = cause.flatten().unwrap_or_default();
+                self.step_at(&uuid, epoch, Input::Failures { count, manner }, cause)
                     .await;
             }
             Notice::Gone { uuid, epoch, error } => {
                 self.step_at(&uuid, epoch, Input::Gone, error).await;
+            }
+            Notice::Controlled {
+                uuid,
+                epoch,
+                result,
+            } => {
+                let (probe, error) = match result {
+                    Probed::Ended { probe, error } => (probe, error),
+                    Probed::Released => (Probe::Nothing, String::new()),
+                };
+                // What tripped it is told; that the ping fared no better says the same again.
+                let last = self.directory.get(&uuid).and_then(|it| it.streak.last());
+                let cause = last.and_then(|(_, error)| error).unwrap_or(error);
+                self.step_at(&uuid, epoch, Input::Controlled(probe), cause)
+                    .await;
             }
             Notice::Probed {
                 uuid,
                 epoch,
                 result,
             } => match result {
-                Probed::Succeeded => {
-                    self.step_at(&uuid, epoch, Input::ProbeSucceeded, String::new())
-                        .await;
-                }
-                Probed::Failed { gone, error } => {
-                    self.step_at(&uuid, epoch, Input::ProbeFailed { gone }, error)
+                Probed::Ended { probe, error } => {
+                    self.step_at(&uuid, epoch, Input::Probed(probe), error)
                         .await;
                 }
                 Probed::Released => {
@@ -156,20 +171,29 @@ impl Guardian {
 
     /// The tables are the truth; only a probe that is on its way is known to nobody else.
     fn reloaded(&mut self, views: &[SubscriptionView]) {
-        let mut before = std::mem::take(&mut self.wards);
+        let mut before = std::mem::take(&mut self.wards.0);
         for view in views {
             let uuid = view.subscription.uuid.clone();
             let ward = before.remove(&uuid);
+            if let Some(ward) = ward.as_ref().filter(|ward| ward.epoch > view.epoch) {
+                // Read before what this worker wrote itself; the next look brings that.
+                let ward = Ward {
+                    name: ward.name.clone(),
+                    ..*ward
+                };
+                self.wards.0.insert(uuid, ward);
+                continue;
+            }
             let renew_at = ward.as_ref().and_then(|ward| ward.renew_at);
-            let breaker = match ward {
+            let breaker = match &ward {
                 Some(ward) if ward.epoch == view.epoch => unless_told(ward.breaker, view),
-                ward => self.read(ward.map(|ward| ward.breaker), view),
+                _ => read(view),
             };
             if let Some(runtime) = self.directory.get(&uuid) {
-                match breaker {
-                    Breaker::Healthy => runtime.gate.open(),
-                    Breaker::Tripped { .. } | Breaker::Paused => runtime.gate.shut(),
-                    Breaker::Probing { .. } => {}
+                match breaker.phase {
+                    Phase::Healthy => runtime.gate.open(),
+                    Phase::Tripped { .. } | Phase::Paused => runtime.gate.shut(),
+                    Phase::Checking | Phase::Probing { .. } => {}
                 }
             }
             let ward = Ward {
@@ -179,24 +203,18 @@ impl Guardian {
                 renew_at,
                 paused_until: view.pause_until,
             };
-            self.wards.insert(uuid, ward);
+            self.wards.0.insert(uuid, ward);
         }
-    }
-
-    /// The breaker of a subscription that is new, or was changed by somebody.
-    fn read(&self, before: Option<Breaker>, view: &SubscriptionView) -> Breaker {
-        let input = match view.subscription.state {
-            State::Active => Input::Enabled,
-            State::Paused => Input::Disabled,
-            State::Tripped { at } => return tripped(view, at, &self.policy),
-        };
-        let before = before.unwrap_or(Breaker::Healthy);
-        before.step(input, &self.policy, UtcTime::now(), jitter()).0
     }
 
     /// As [`Guardian::step`], unless the subscription changed since what is reported began.
     async fn step_at(&mut self, uuid: &str, epoch: i64, input: Input, reason: String) {
-        if self.wards.get(uuid).is_some_and(|ward| ward.epoch == epoch) {
+        if self
+            .wards
+            .0
+            .get(uuid)
+            .is_some_and(|ward| ward.epoch == epoch)
+        {
             self.step(uuid, input, reason).await;
         } else {
             tracing::debug!(subscription = %uuid, epoch, ?input, "outcome of an older version, not counted");
@@ -204,46 +222,63 @@ impl Guardian {
     }
 
     async fn step(&mut self, uuid: &str, input: Input, reason: String) {
-        let Some(ward) = self.wards.get_mut(uuid) else {
+        let Some(ward) = self.wards.0.get_mut(uuid) else {
             return;
         };
         let now = UtcTime::now();
         let (next, action) = ward.breaker.step(input, &self.policy, now, jitter());
         let (epoch, name) = (ward.epoch, ward.name.clone());
+        // A step that bumps the epoch in the table.
+        let mut bumps = 0;
         let written = match action {
-            Action::Nothing => Ok(true),
-            Action::Probe => {
+            Action::Nothing | Action::Check | Action::Next(_) => Ok(true),
+            Action::Probe(_) => {
                 if !self.claim(uuid, epoch).await {
                     return self.defer(uuid, now);
                 }
                 crate::failpoints::crash_point!(PROBING);
                 Ok(true)
             }
-            Action::Trip { probe_at } => {
+            Action::Clear => self.store.reset_failures(uuid, epoch).await.map(|()| true),
+            Action::Trip { probe_at, outage } => {
+                bumps = 1;
                 self.shut(uuid);
-                self.store.trip(uuid, epoch, &reason, probe_at).await
+                let trip = Trip {
+                    cause: Some(reason.as_str()).filter(|cause| !cause.is_empty()),
+                    probe_at,
+                    answers: outage.manner == Manner::Answers,
+                };
+                self.store.trip(uuid, epoch, trip).await
             }
-            Action::Wait { probe_at } => {
+            Action::Wait { probe_at, outage } => {
                 self.shut(uuid);
-                self.store
-                    .probe_failed(uuid, epoch, &reason, probe_at)
-                    .await
+                let turn = FailedTurn {
+                    error: &reason,
+                    next_probe_at: probe_at,
+                    turns: outage.turns,
+                    answers: outage.manner == Manner::Answers,
+                    silent_since: outage.silent_since,
+                };
+                self.store.probe_failed(uuid, epoch, turn).await
             }
             Action::Recover => {
+                bumps = 1;
                 crate::failpoints::crash_point!(PROBED);
                 self.store.recover(uuid, epoch).await
             }
         };
         match written {
             Ok(true) => {
-                if let Some(ward) = self.wards.get_mut(uuid) {
+                if let Some(ward) = self.wards.0.get_mut(uuid) {
                     ward.breaker = next;
+                    ward.epoch += bumps;
                 }
                 let failures = match input {
-                    Input::Failures(count) => Some(count),
+                    Input::Failures { count, .. } => Some(count),
                     _ => None,
                 };
-                self.act(uuid, &name, action, &reason, failures);
+                self.act(uuid, epoch + bumps, &name, action, &reason, failures)
+                    .await;
             }
             // Somebody changed the row meanwhile; the reload that follows brings what holds now.
             Ok(false) => self.reload.notify_one(),
@@ -255,13 +290,21 @@ impl Guardian {
     }
 
     /// Writes down that the receiver wants to be left alone, for the others and for a restart.
-    async fn pause(&mut self, uuid: &str, epoch: i64, until: UtcTime) {
+    async fn pause(&mut self, uuid: &str, epoch: i64, until: UtcTime, error: &str) {
         let news = |ward: &&mut Ward| {
             ward.epoch == epoch && ward.paused_until.is_none_or(|it| until > it + PAUSE_STEP)
         };
-        let Some(ward) = self.wards.get_mut(uuid).filter(news) else {
+        let Some(ward) = self.wards.0.get_mut(uuid).filter(news) else {
             return;
         };
+        let now = UtcTime::now();
+        let begins = ward.paused_until.is_none_or(|it| it <= now);
+        if begins && until.since(now) >= TOLD_PAUSE {
+            tracing::warn!(
+                subscription = %uuid, name = ward.name, answer = error, until = %until.rfc3339(),
+                "the receiver asked to be left alone: nothing is sent to it until then"
+            );
+        }
         match self.store.pause_until(uuid, epoch, until).await {
             Ok(_) => ward.paused_until = Some(until),
             Err(error) => {
@@ -271,40 +314,71 @@ impl Guardian {
     }
 
     /// Without its row the breaker goes on with what is safe: a trip waits for the next failure, a
-    /// recovery for the next probe.
+    /// recovery for the next turn.
     fn unwritten(&mut self, uuid: &str, action: Action, next: Breaker, now: UtcTime) {
-        let Some(ward) = self.wards.get_mut(uuid) else {
+        let Some(ward) = self.wards.0.get_mut(uuid) else {
             return;
         };
         match action {
-            Action::Trip { .. } => {
+            Action::Trip { .. } | Action::Clear => {
+                ward.breaker.phase = Phase::Healthy;
                 if let Some(runtime) = self.directory.get(uuid) {
                     runtime.gate.open();
                 }
             }
-            Action::Recover => {
-                let failed = Input::ProbeFailed { gone: false };
-                ward.breaker = ward.breaker.step(failed, &self.policy, now, jitter()).0;
-            }
-            Action::Wait { .. } | Action::Nothing | Action::Probe => ward.breaker = next,
+            Action::Recover => ward.breaker = ward.breaker.deferred(now + UNWRITTEN_PAUSE),
+            Action::Wait { .. }
+            | Action::Nothing
+            | Action::Check
+            | Action::Probe(_)
+            | Action::Next(_) => ward.breaker = next,
         }
     }
 
-    fn act(&self, uuid: &str, name: &str, action: Action, reason: &str, failures: Option<u32>) {
+    async fn act(
+        &self,
+        uuid: &str,
+        epoch: i64,
+        name: &str,
+        action: Action,
+        reason: &str,
+        failures: Option<u32>,
+    ) {
         let Some(runtime) = self.directory.get(uuid) else {
             return;
         };
         match action {
             Action::Nothing => {}
-            Action::Probe => runtime.gate.offer_probe(),
-            Action::Wait { probe_at: Some(_) } => {}
-            Action::Wait { probe_at: None } => {
+            Action::Check => {
+                runtime.gate.check();
+                self.ask(uuid, epoch, Ask::Control).await;
+            }
+            Action::Clear => {
+                tracing::info!(subscription = %uuid, name, reason, "the endpoint takes the test ping: what it refuses is the events' fault, and it stays on");
+                runtime.streak.reset();
+                runtime.gate.well(CONTROL_STANDS);
+                runtime.gate.open();
+            }
+            Action::Probe(candidate) => {
+                runtime.probing.begin(epoch);
+                self.try_candidate(&runtime, epoch, candidate).await;
+            }
+            Action::Next(candidate) => self.try_candidate(&runtime, epoch, candidate).await,
+            Action::Wait {
+                probe_at: Some(_), ..
+            } => {}
+            Action::Wait { probe_at: None, .. } => {
                 tracing::warn!(subscription = %uuid, name, reason, "given up: it is left to the operator to switch it on again");
             }
-            Action::Trip { probe_at } => {
+            Action::Trip { probe_at, outage } => {
                 crate::failpoints::crash_point!(TRIPPED);
                 self.counters.tripped();
-                tracing::warn!(subscription = %uuid, name, reason, "tripped: switched off until a probe succeeds");
+                tracing::warn!(
+                    subscription = %uuid, name, reason,
+                    answers = outage.manner == Manner::Answers,
+                    probe_at = probe_at.map(|at| at.rfc3339()),
+                    "tripped: switched off until a probe succeeds"
+                );
                 let said = json!({
                     "subscription": uuid,
                     "name": name,
@@ -320,6 +394,9 @@ impl Guardian {
                 self.counters.recovered();
                 tracing::info!(subscription = %uuid, name, "recovered: its backlog follows");
                 runtime.window.restart();
+                runtime.streak.reset();
+                runtime.gate.unpause();
+                runtime.gate.well(CONTROL_STANDS);
                 runtime.gate.open();
                 let reason = "a probe succeeded";
                 let said = json!({"subscription": uuid, "name": name, "reason": reason});
@@ -330,6 +407,35 @@ impl Guardian {
         }
     }
 
+    /// Has one candidate of a turn tried.
+    async fn try_candidate(&self, runtime: &Runtime, epoch: i64, candidate: Candidate) {
+        match candidate {
+            Candidate::Ping => self.ask(&runtime.uuid, epoch, Ask::Ping).await,
+            Candidate::Newest => self.ask(&runtime.uuid, epoch, Ask::Newest).await,
+            Candidate::Oldest => {
+                let turns = match self.wards.0.get(&runtime.uuid).map(|it| it.breaker.phase) {
+                    Some(Phase::Probing { outage, .. }) if outage.manner == Manner::Answers => {
+                        outage.turns
+                    }
+                    _ => 0,
+                };
+                // Turn about, the rows first; where the order counts, its head is the one candidate.
+                let ordered = runtime.current().settings.ordered();
+                runtime.gate.offer_probe(turns % 2 == 1 && !ordered);
+            }
+        }
+    }
+
+    async fn ask(&self, uuid: &str, epoch: i64, ask: Ask) {
+        let question = Question {
+            uuid: uuid.to_owned(),
+            epoch,
+            ask,
+        };
+        // The prober ends with the order to stop, and nobody waits for an answer then.
+        let _ = self.questions.send(question).await;
+    }
+
     fn shut(&self, uuid: &str) {
         if let Some(runtime) = self.directory.get(uuid) {
             runtime.gate.shut();
@@ -337,32 +443,62 @@ impl Guardian {
     }
 }
 
-/// What this worker knows itself, unless another one has done something about it since.
+/// The breaker of a subscription that is new, or was changed by somebody.
+fn read(view: &SubscriptionView) -> Breaker {
+    Breaker::new(match view.subscription.state {
+        State::Active => Phase::Healthy,
+        State::Paused => Phase::Paused,
+        State::Tripped { at } => tripped(view, at),
+    })
+}
+
+/// What this worker knows itself of a version of the subscription, unless its row says otherwise:
+/// then somebody wrote it who bumps no epoch, as DECNET does.
 fn unless_told(breaker: Breaker, view: &SubscriptionView) -> Breaker {
-    match breaker {
-        Breaker::Tripped {
-            failed_probes,
-            since,
-            ..
-        } if view.breaker.trips > failed_probes => Breaker::Tripped {
-            probe_at: view.breaker.probe_at,
-            failed_probes: view.breaker.trips,
-            since,
+    let agrees = match (breaker.phase, view.subscription.state) {
+        (Phase::Healthy | Phase::Checking, state) => state == State::Active,
+        (Phase::Tripped { .. } | Phase::Probing { .. }, state) => {
+            matches!(state, State::Tripped { .. })
+        }
+        (Phase::Paused, state) => state == State::Paused,
+    };
+    if !agrees {
+        return read(view);
+    }
+    match breaker.phase {
+        // Another worker has probed since.
+        Phase::Tripped { outage, .. } if view.breaker.trips > outage.turns => Breaker {
+            phase: Phase::Tripped {
+                probe_at: view.breaker.probe_at,
+                outage: outage_of(view),
+            },
+            ..breaker
         },
-        other => other,
+        _ => breaker,
     }
 }
 
 /// A tripped breaker as a restarted worker finds it. A row that DECNET tripped itself has no phase
 /// of ours; it gets a probe like any other.
-fn tripped(view: &SubscriptionView, at: UtcTime, policy: &Policy) -> Breaker {
-    Breaker::Tripped {
+fn tripped(view: &SubscriptionView, at: UtcTime) -> Phase {
+    Phase::Tripped {
         probe_at: match view.breaker.phase {
             BreakerPhase::Tripped | BreakerPhase::Probing => view.breaker.probe_at,
-            BreakerPhase::Healthy => Some(at + policy.after(0, 1.0)),
+            BreakerPhase::Healthy => Some(at),
         },
-        failed_probes: view.breaker.trips,
-        since: view.breaker.failing_since.unwrap_or(at),
+        outage: outage_of(view),
+    }
+}
+
+fn outage_of(view: &SubscriptionView) -> Outage {
+    Outage {
+        turns: view.breaker.trips,
+        manner: if view.breaker.answers {
+            Manner::Answers
+        } else {
+            Manner::Silent
+        },
+        silent_since: view.breaker.silent_since,
     }
 }
 

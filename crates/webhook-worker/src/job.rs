@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) attempts: u32,
     /// When the bus took the event, or its first outcome was recorded.
     pub(crate) arrived: UtcTime,
+    /// When an event that others wait for failed first.
+    pub(crate) head_since: Option<UtcTime>,
 }
 
 impl Job {
@@ -48,6 +50,7 @@ impl Job {
                 rounds: Rounds::First,
                 attempts: 0,
                 arrived: message.at,
+                head_since: None,
             }),
             Err(error) => {
                 let bytes = message.bytes();
@@ -68,6 +71,7 @@ impl Job {
                     at: UtcTime::now(),
                     next_attempt_at: None,
                     round: 0,
+                    in_order: false,
                     epoch: runtime.current().epoch,
                     counts: false,
                     failed_attempts: Vec::new(),
@@ -89,6 +93,16 @@ impl Job {
             rounds: Rounds::Redelivery(row.round),
             attempts: row.attempts,
             arrived: row.created_at,
+            head_since: None,
+        })
+    }
+
+    /// A claimed row that others wait for.
+    pub(crate) fn from_head(row: &Claimed) -> Option<Self> {
+        let job = Self::from_row(row)?;
+        Some(Self {
+            head_since: Some(row.created_at),
+            ..job
         })
     }
 }

@@ -1,11 +1,13 @@
-//! What a round's outcome means for the delivery and for its subscription, as a pure function.
+//! What a round's end means for its event, as a pure function. It knows the three verdicts apart:
+//! the event's course is its schedule, whoever tries it; what the endpoint is known to do decides
+//! whether an answer can be the event's fault; what failed on this side never comes here.
 
 use std::time::Duration;
 
-use webhook_delivery::Outcome;
+use webhook_delivery::{EndpointVerdict, Outcome};
 use webhook_model::{DeliveryStatus, Settings, UtcTime};
 
-use crate::schedule::next_delay;
+use crate::schedule::{next_delay, whole};
 
 /// Which round it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,29 @@ impl Rounds {
     }
 }
 
+/// How a round ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    /// What its last attempt told of the endpoint.
+    pub(crate) endpoint: Option<EndpointVerdict>,
+}
+
+/// What is known besides how the round ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Circumstances {
+    pub(crate) rounds: Rounds,
+    /// The subscription changed during the round. A failure then says nothing about the receiver
+    /// as it is now, and is tried again at once.
+    pub(crate) stale: bool,
+    /// One attempt past a breaker that holds everything back.
+    pub(crate) probes: bool,
+    /// It failed as often as it takes to trip, and whose fault that is is not known yet.
+    pub(crate) doubtful: bool,
+    /// When an event that others wait for failed first.
+    pub(crate) head_since: Option<UtcTime>,
+}
+
 /// What is to be recorded and done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Judgement {
@@ -33,6 +58,9 @@ pub(crate) struct Judgement {
     pub(crate) next_attempt_at: Option<UtcTime>,
     /// Redelivery rounds done.
     pub(crate) rounds: u32,
+    /// Whether the event stays where it is, as if nothing had been tried: the attempt spoke of the
+    /// endpoint alone.
+    pub(crate) waits: bool,
     /// Whether it counts towards a trip.
     pub(crate) counts: bool,
     /// What the window learns from it.
@@ -49,6 +77,7 @@ pub(crate) fn held_back(rounds: Rounds, now: UtcTime) -> Judgement {
         status: DeliveryStatus::Retrying,
         next_attempt_at: Some(now),
         rounds: rounds.done(),
+        waits: true,
         counts: false,
         success: None,
         pause: None,
@@ -56,134 +85,121 @@ pub(crate) fn held_back(rounds: Rounds, now: UtcTime) -> Judgement {
     }
 }
 
-/// None when the round was interrupted: nothing is known, and nothing recorded.
-///
-/// `stale` says that the subscription changed during the round. A failure then says nothing about
-/// the receiver as it is now, and is tried again at once.
+/// None when the round was interrupted, or failed on this side: nothing is known, and nothing
+/// recorded.
 pub(crate) fn judge(
-    outcome: &Outcome,
-    rounds: Rounds,
-    stale: bool,
+    ended: Ended,
+    circumstances: Circumstances,
     settings: &Settings,
     now: UtcTime,
     jitter: f64,
 ) -> Option<Judgement> {
-    let done = rounds.done();
-    let retrying = held_back(rounds, now);
-    let first = rounds == Rounds::First;
-    Some(match outcome {
+    let Circumstances {
+        rounds,
+        stale,
+        probes,
+        doubtful,
+        head_since,
+    } = circumstances;
+    let waiting = held_back(rounds, now);
+    // What others wait for is all that is tried meanwhile.
+    let counts = (rounds == Rounds::First || head_since.is_some()) && !probes;
+    let silent = ended.endpoint == Some(EndpointVerdict::Silent);
+    let of_endpoint = matches!(
+        ended.endpoint,
+        Some(EndpointVerdict::Objects | EndpointVerdict::Silent | EndpointVerdict::Gone)
+    );
+    let judgement = match ended.outcome {
         Outcome::Interrupted | Outcome::Ourselves(_) => return None,
         Outcome::Delivered => Judgement {
             status: DeliveryStatus::Delivered,
             next_attempt_at: None,
+            waits: false,
             counts: true,
             success: Some(true),
-            ..retrying
+            ..waiting
         },
-        Outcome::Paused { until } => Judgement {
-            next_attempt_at: Some(now + *until),
-            pause: Some(*until),
-            ..retrying
-        },
-        Outcome::Exhausted | Outcome::Final | Outcome::Gone if stale => retrying,
-        Outcome::Final | Outcome::Gone => Judgement {
-            status: DeliveryStatus::Dead,
-            next_attempt_at: None,
-            counts: first,
-            success: Some(false),
-            gone: matches!(outcome, Outcome::Gone),
-            ..retrying
-        },
-        Outcome::Exhausted => {
-            let rounds = if first { 0 } else { done + 1 };
-            let next = next_delay(settings, rounds, jitter).map(|delay| now + delay);
-            Judgement {
-                status: match next {
-                    Some(_) => DeliveryStatus::Retrying,
-                    None => DeliveryStatus::Dead,
-                },
-                next_attempt_at: next,
-                rounds,
-                counts: first,
-                success: Some(false),
-                ..retrying
+        _ if stale => waiting,
+        Outcome::Final | Outcome::Gone => {
+            let gone = ended.outcome == Outcome::Gone;
+            let failed = Judgement {
+                counts,
+                gone,
+                ..waiting
+            };
+            if of_endpoint && (probes || doubtful) {
+                failed
+            } else {
+                dead(failed)
             }
         }
+        Outcome::Exhausted if probes && silent => Judgement {
+            success: Some(false),
+            ..waiting
+        },
+        Outcome::Exhausted => Judgement {
+            counts,
+            success: Some(false),
+            ..onward(rounds, Duration::ZERO, settings, now, jitter)
+        },
+        Outcome::Paused { until } if probes && silent => Judgement {
+            pause: Some(until),
+            ..waiting
+        },
+        Outcome::Paused { until } => Judgement {
+            pause: Some(until),
+            ..onward(rounds, until, settings, now, jitter)
+        },
+    };
+    // Others wait for it: not for longer than its whole schedule takes.
+    let overdue = head_since.is_some_and(|since| now.since(since) >= whole(settings));
+    let delivered = judgement.status == DeliveryStatus::Delivered;
+    if overdue && !delivered && !stale {
+        return Some(dead(judgement));
+    }
+    let last = head_since.map(|since| since + whole(settings));
+    Some(Judgement {
+        next_attempt_at: judgement
+            .next_attempt_at
+            .map(|next| last.map_or(next, |last| next.min(last.max(now)))),
+        ..judgement
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(outcome: Outcome, rounds: Rounds, stale: bool) -> Judgement {
-        let settings = Settings::default()
-            .with_redelivery_schedule(vec![30, 60])
-            .unwrap();
-        judge(&outcome, rounds, stale, &settings, UtcTime::EPOCH, 1.0).unwrap()
-    }
-
-    fn due(seconds: u64) -> Option<UtcTime> {
-        Some(UtcTime::EPOCH + Duration::from_secs(seconds))
-    }
-
-    #[test]
-    fn the_schedule_runs_from_the_first_failure_to_the_dead_letter() {
-        let first = judged(Outcome::Exhausted, Rounds::First, false);
-        assert_eq!(
-            (first.status, first.next_attempt_at),
-            (DeliveryStatus::Retrying, due(30))
-        );
-        assert!(first.counts && first.rounds == 0);
-        let second = judged(Outcome::Exhausted, Rounds::Redelivery(0), false);
-        assert_eq!(
-            (second.status, second.next_attempt_at),
-            (DeliveryStatus::Retrying, due(60))
-        );
-        assert!(!second.counts && second.rounds == 1);
-        let last = judged(Outcome::Exhausted, Rounds::Redelivery(1), false);
-        assert_eq!(
-            (last.status, last.next_attempt_at),
-            (DeliveryStatus::Dead, None)
-        );
-    }
-
-    #[test]
-    fn final_answers_are_dead_letters_at_once() {
-        for (outcome, gone) in [(Outcome::Final, false), (Outcome::Gone, true)] {
-            let judged = judged(outcome, Rounds::First, false);
-            assert_eq!((judged.status, judged.gone), (DeliveryStatus::Dead, gone));
-            assert!(judged.counts);
-        }
-    }
-
-    #[test]
-    fn a_pause_uses_up_no_round_and_counts_for_nothing() {
-        let until = Duration::from_secs(90);
-        let judged = judged(Outcome::Paused { until }, Rounds::Redelivery(1), false);
-        assert_eq!(
-            (judged.status, judged.next_attempt_at),
-            (DeliveryStatus::Retrying, due(90))
-        );
-        assert_eq!(
-            (judged.rounds, judged.counts, judged.pause),
-            (1, false, Some(until))
-        );
-    }
-
-    #[test]
-    fn a_failure_under_old_settings_is_tried_again_at_once() {
-        for outcome in [Outcome::Exhausted, Outcome::Final, Outcome::Gone] {
-            let judged = judged(outcome, Rounds::First, true);
-            assert_eq!(
-                (judged.status, judged.next_attempt_at),
-                (DeliveryStatus::Retrying, due(0))
-            );
-            assert!(!judged.counts && !judged.gone);
-        }
-        assert_eq!(
-            judged(Outcome::Delivered, Rounds::First, true).status,
-            DeliveryStatus::Delivered
-        );
+/// One step along the schedule, and not sooner than `least`.
+fn onward(
+    rounds: Rounds,
+    least: Duration,
+    settings: &Settings,
+    now: UtcTime,
+    jitter: f64,
+) -> Judgement {
+    let done = match rounds {
+        Rounds::First => 0,
+        Rounds::Redelivery(before) => before + 1,
+    };
+    let moved = Judgement {
+        rounds: done,
+        waits: false,
+        ..held_back(rounds, now)
+    };
+    match next_delay(settings, done, jitter) {
+        Some(delay) => Judgement {
+            next_attempt_at: Some(now + delay.max(least)),
+            ..moved
+        },
+        None => dead(moved),
     }
 }
+
+fn dead(judgement: Judgement) -> Judgement {
+    Judgement {
+        status: DeliveryStatus::Dead,
+        next_attempt_at: None,
+        waits: false,
+        ..judgement
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! consumer and starts a delivery for each message.
 
 mod context;
+mod head;
 mod order;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -9,17 +10,15 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_bus::{BusError, Consumer, ConsumerSpec, Message, Ready};
-use webhook_store::{DeliveryRecord, Pair};
+use webhook_store::{DeliveryRecord, Head, Pair};
 
 use crate::{
     crew::Progress,
     gate::Pass,
-    guardian::Probed,
     in_hand::InHand,
     job::Job,
     pause::Pauses,
     recorder::{Outcome, Release},
-    redelivery::{failed, probed},
     runtime::{Runtime, in_all},
     send::Delivery,
 };
@@ -140,25 +139,28 @@ impl PairTask {
             // What cannot be sent now is left to the other workers that share the consumer.
             self.runtime.gate.passable().await;
             self.runtime.window.room().await;
-            match consumer.ready(order.end()).await? {
-                Ready::Past => Ok(None),
-                Ready::Available => Ok(Some(self.runtime.gate.enter().await)),
+            if let Some(head) = self.head().await {
+                return Ok(Next::Head(head));
             }
+            Ok(match consumer.ready(order.end()).await? {
+                Ready::Past => Next::End,
+                Ready::Available => Next::Messages(self.runtime.gate.enter().await),
+            })
         };
-        let pass = tokio::select! {
+        let next = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Ok(Step::Stopped),
             // A new order may end the pair while it waits.
             changed = orders.changed() => {
                 return Ok(if changed.is_ok() { Step::Taken } else { Step::Stopped });
             }
-            pass = waiting => match pass? {
-                Some(pass) => pass,
-                None => return Ok(Step::Drained),
-            },
+            next = waiting => next?,
         };
-        if pass == Pass::Probe {
-            return self.probe(consumer).await;
+        match next {
+            Next::End => return Ok(Step::Drained),
+            Next::Head(head) => return Ok(self.try_head(head, deliveries).await),
+            Next::Messages(Pass::Probe) => return self.probe(consumer).await,
+            Next::Messages(Pass::Open) => {}
         }
         let permits = tokio::select! {
             biased;
@@ -178,7 +180,6 @@ impl PairTask {
         for (message, permit) in messages.into_iter().zip(permits) {
             let delivery = Delivery {
                 dispatch: self.context.dispatch.clone(),
-                store: self.context.store.clone(),
                 runtime: self.runtime.clone(),
                 stop: self.stop.clone(),
                 acker: consumer.acker(),
@@ -193,18 +194,25 @@ impl PairTask {
         Ok(Step::Taken)
     }
 
-    /// One attempt with the oldest message; the breaker learns what it came to. A failed one,
-    /// whatever was answered, leaves its event waiting.
+    /// One attempt with the oldest message; the breaker learns what it came to. An answer that
+    /// speaks of the endpoint alone leaves the event waiting, any other moves it along its course.
     async fn probe(&self, consumer: &mut Consumer) -> Result<Step, BusError> {
+        let offer_again = || self.runtime.gate.offer_probe(false);
         let taken = self.take(consumer, 1).await;
         let Ok(Some(mut messages)) = taken else {
-            self.runtime.gate.offer_probe();
+            offer_again();
             return taken.map(|_| Step::Stopped);
         };
         let Some(message) = messages.pop() else {
-            self.runtime.gate.offer_probe();
+            offer_again();
             return Ok(Step::Taken);
         };
+        if self.runtime.probing.was_tried(message.seq) {
+            // Another event goes first, if any waits.
+            self.give_back(consumer, &[message]);
+            self.runtime.gate.offer_probe(true);
+            return Ok(Step::Taken);
+        }
         let dispatch = &self.context.dispatch;
         let release = Release::Message {
             acker: consumer.acker(),
@@ -213,30 +221,18 @@ impl PairTask {
         let job = match self.job(&message) {
             Ok(job) => job,
             Err(record) => {
-                dispatch
-                    .recorder
-                    .record(Outcome::of(*record, release))
-                    .await;
-                self.runtime.gate.offer_probe();
+                let outcome = Outcome::of(*record, release);
+                dispatch.recorder.record(outcome).await;
+                offer_again();
                 return Ok(Step::Taken);
             }
         };
-        let epoch = self.runtime.current().epoch;
         let played = dispatch.probe(&job, &self.runtime, &self.stop).await;
-        match played {
-            Some(finished) if finished.is_delivered() => {
-                let notice = probed(&self.runtime.uuid, epoch, Probed::Succeeded);
-                dispatch
-                    .record(&job, &self.runtime, finished, release, None, Some(notice))
-                    .await;
-            }
-            played => {
-                self.give_back(consumer, &[message]);
-                let result = played.as_ref().map_or(Probed::Released, failed);
-                dispatch
-                    .tell(probed(&self.runtime.uuid, epoch, result))
-                    .await;
-            }
+        let concluded = dispatch
+            .conclude_probe(&job, &self.runtime, played, release)
+            .await;
+        if !concluded {
+            self.give_back(consumer, &[message]);
         }
         Ok(Step::Taken)
     }
@@ -297,11 +293,13 @@ impl PairTask {
     }
 
     /// Those of the messages whose outcome is recorded already. Only what was published before
-    /// the consumer was opened, or what the bus redelivers, can have been sent by anybody.
+    /// the consumer was opened, what went ahead as a probe, or what the bus redelivers, can have
+    /// been sent by anybody.
     async fn seen(&self, consumer: &Consumer, messages: &[Message]) -> Option<HashSet<u64>> {
+        let known = consumer.resumed_at().max(self.runtime.current().ahead_seq);
         let doubtful: Vec<u64> = messages
             .iter()
-            .filter(|message| message.redelivered || message.seq <= consumer.resumed_at())
+            .filter(|message| message.redelivered || message.seq <= known)
             .map(|message| message.seq)
             .collect();
         if doubtful.is_empty() {
@@ -368,6 +366,16 @@ impl PairTask {
             () = tokio::time::sleep(pauses.next_pause()) => true,
         }
     }
+}
+
+/// What is next.
+enum Next {
+    /// The pair is past its end.
+    End,
+    /// What the events behind it wait for.
+    Head(Head),
+    /// Messages may be taken.
+    Messages(Pass),
 }
 
 enum Step {

@@ -10,13 +10,14 @@ use webhook_model::UtcTime;
 use webhook_store::{Claimed, Store, StoreError};
 
 use crate::{
-    gate::Pass,
-    guardian::{Notice, Probed},
+    breaker::Probe,
+    gate::{Asking, Pass},
+    guardian::Probed,
     job::Job,
     pause::Pauses,
     recorder::Release,
     runtime::{Directory, Runtime},
-    send::{Dispatch, Finished},
+    send::Dispatch,
     window::WindowPermit,
 };
 
@@ -24,7 +25,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(500);
 /// A claim's lease: a round takes 48 s at most by default, its slots some more. A dead worker's
 /// rows are due again after it.
-const LEASE: Duration = Duration::from_secs(300);
+pub(crate) const LEASE: Duration = Duration::from_secs(300);
 /// Most rows claimed for one subscription at once.
 const CLAIM: usize = 64;
 /// How long a probe is offered to the bus's own messages before a row may take it.
@@ -80,7 +81,7 @@ impl Redelivery {
             let Some(runtime) = self.directory.get(&due.subscription) else {
                 continue;
             };
-            if !runtime.gate.is_open() {
+            if !runtime.gate.is_open_for_rows() {
                 continue;
             }
             let wanted = CLAIM.min(usize::try_from(due.due).unwrap_or(CLAIM));
@@ -131,44 +132,46 @@ impl Redelivery {
         }
     }
 
-    /// One attempt with the earliest row; the breaker learns what it came to. There may be none:
-    /// then the next arrival probes.
+    /// One attempt with the earliest row; the breaker learns what it came to. There may be none.
     async fn probe(&self, runtime: Arc<Runtime>, stop: CancellationToken) {
-        if runtime.gate.try_enter(PROBE_PATIENCE) != Some(Pass::Probe) {
+        let asking = Asking::Rows {
+            patience: PROBE_PATIENCE,
+        };
+        let rows_first = !runtime.gate.waits_for_bus();
+        if runtime.gate.try_enter(asking) != Some(Pass::Probe) {
             return;
         }
-        let epoch = runtime.current().epoch;
         let uuid = runtime.uuid.clone();
         let row = match self.store.claim_earliest(&uuid, &self.owner, LEASE).await {
             Ok(Some(row)) => row,
-            Ok(None) => return runtime.gate.offer_probe(),
+            // It was the rows' turn, but there are none: then it is the bus's.
+            Ok(None) if rows_first => return runtime.gate.offer_probe(false),
+            Ok(None) => {
+                let nothing = Probed::Ended {
+                    probe: Probe::Nothing,
+                    error: String::new(),
+                };
+                return self.dispatch.tell_probed(&runtime, nothing).await;
+            }
             Err(error) => {
                 tracing::warn!(%error, subscription = %uuid, "cannot claim a row to probe with");
-                return runtime.gate.offer_probe();
+                return runtime.gate.offer_probe(false);
             }
         };
-        let played = match Job::from_row(&row) {
+        let concluded = match Job::from_row(&row) {
             Some(job) => {
-                let finished = self.dispatch.probe(&job, &runtime, &stop).await;
-                finished.map(|finished| (job, finished))
-            }
-            None => None,
-        };
-        match played {
-            Some((job, finished)) if finished.is_delivered() => {
-                let notice = probed(&uuid, epoch, Probed::Succeeded);
+                let played = self.dispatch.probe(&job, &runtime, &stop).await;
                 self.dispatch
-                    .record(&job, &runtime, finished, Release::Row, None, Some(notice))
-                    .await;
+                    .conclude_probe(&job, &runtime, played, Release::Row)
+                    .await
             }
-            played => {
-                self.release(&row).await;
-                let result = match played {
-                    Some((_, finished)) => failed(&finished),
-                    None => Probed::Released,
-                };
-                self.dispatch.tell(probed(&uuid, epoch, result)).await;
+            None => {
+                self.dispatch.tell_probed(&runtime, Probed::Released).await;
+                false
             }
+        };
+        if !concluded {
+            self.release(&row).await;
         }
     }
 
@@ -176,20 +179,5 @@ impl Redelivery {
         if let Err(error) = self.store.release(&[row.id], &self.owner).await {
             tracing::warn!(%error, delivery = row.id, "cannot give a claimed row back; it is due again when its lease ends");
         }
-    }
-}
-
-pub(crate) fn probed(uuid: &str, epoch: i64, result: Probed) -> Notice {
-    Notice::Probed {
-        uuid: uuid.to_owned(),
-        epoch,
-        result,
-    }
-}
-
-pub(crate) fn failed(finished: &Finished) -> Probed {
-    Probed::Failed {
-        gone: finished.gone(),
-        error: finished.error(),
     }
 }

@@ -135,6 +135,7 @@ fn record(job: &Replay, candidate: &Candidate, body: bytes::Bytes) -> DeliveryRe
         at: now,
         next_attempt_at: Some(now),
         round: 0,
+        in_order: false,
         epoch: 0,
         counts: false,
         failed_attempts: Vec::new(),

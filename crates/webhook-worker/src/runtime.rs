@@ -2,15 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use http::{HeaderName, HeaderValue};
 use tokio_util::sync::CancellationToken;
-use webhook_delivery::{Endpoint, RoundHooks};
+use webhook_delivery::{Attempt, Endpoint, EndpointVerdict, Interruption, RoundHooks};
 use webhook_model::{Settings, State, Subscription, UtcTime};
-use webhook_store::SubscriptionView;
+use webhook_store::{Pair, SubscriptionView};
 
 use crate::{
     SubscriptionTotals,
@@ -33,6 +33,12 @@ pub(crate) struct Current {
     /// This worker's part of the rate limit; none is unlimited.
     rate: Option<Rate>,
     state: State,
+    /// Its live pairs.
+    pub(crate) pairs: Arc<[Pair]>,
+    /// Up to this sequence number a message may have been sent before its turn.
+    pub(crate) ahead_seq: u64,
+    /// When the breaker probes next.
+    next_probe_at: Option<UtcTime>,
 }
 
 impl Current {
@@ -51,6 +57,9 @@ impl Current {
                 rate => Rate::new(share.of(rate).max(1), Some(share.of(burst).max(1))),
             },
             state: subscription.state,
+            pairs: view.pairs.clone().into(),
+            ahead_seq: view.ahead_seq.unwrap_or(0),
+            next_probe_at: view.breaker.probe_at,
         }
     }
 }
@@ -78,6 +87,8 @@ pub(crate) struct Runtime {
     pub(crate) slots: Slots,
     pub(crate) gate: Gate,
     pub(crate) outcomes: Outcomes,
+    pub(crate) streak: Streak,
+    pub(crate) probing: Probing,
     pace: Pace,
     current: RwLock<Current>,
 }
@@ -90,6 +101,8 @@ impl Runtime {
             slots,
             gate: Gate::default(),
             outcomes: Outcomes::default(),
+            streak: Streak::default(),
+            probing: Probing::default(),
             pace: Pace::default(),
             current: RwLock::new(Current::new(view, share)),
         };
@@ -120,13 +133,96 @@ impl Runtime {
     /// Takes over a changed row, or a changed share. Attempts in flight keep what they began with.
     pub(crate) fn update(&self, view: &SubscriptionView, share: Share) {
         if self.current().epoch != view.epoch {
-            // What the receiver asked for, it asked as it was before.
+            // What the receiver asked for, it asked as it was before; so it answered.
             self.gate.unpause();
+            self.streak.reset();
         }
         self.hold_back(view);
         self.window
             .set_max(width(&view.subscription.settings, share));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::new(view, share);
+    }
+}
+
+/// Failed rounds in a row as this worker saw them, and how the last of them ended. The table counts
+/// for all workers; this is what is known before the commit.
+#[derive(Debug, Default)]
+pub(crate) struct Streak(Mutex<Failed>);
+
+#[derive(Debug, Default)]
+struct Failed {
+    count: u32,
+    last: Option<(EndpointVerdict, Option<String>)>,
+}
+
+impl Streak {
+    /// The streak after a round.
+    pub(crate) fn after(&self, delivered: bool, failed: bool) -> u32 {
+        let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if delivered {
+            streak.count = 0;
+        } else if failed {
+            streak.count = streak.count.saturating_add(1);
+        }
+        streak.count
+    }
+
+    /// Notes how a failure ended.
+    pub(crate) fn note(&self, endpoint: EndpointVerdict, error: Option<String>) {
+        if endpoint != EndpointVerdict::Takes {
+            let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            streak.last = Some((endpoint, error));
+        }
+    }
+
+    /// How the last failure ended.
+    pub(crate) fn last(&self) -> Option<(EndpointVerdict, Option<String>)> {
+        let streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        streak.last.clone()
+    }
+
+    /// Begins anew.
+    pub(crate) fn reset(&self) {
+        let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        streak.count = 0;
+    }
+}
+
+/// The turn of probing that is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Probing(Mutex<Turn>);
+
+#[derive(Debug, Default)]
+struct Turn {
+    epoch: i64,
+    tried: Option<u64>,
+}
+
+impl Probing {
+    /// A turn begins, of a tripped subscription at this epoch.
+    pub(crate) fn begin(&self, epoch: i64) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Turn { epoch, tried: None };
+    }
+
+    /// The epoch that whoever takes the offer reports at.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).epoch
+    }
+
+    /// This event was tried in this turn, and waits.
+    pub(crate) fn tried(&self, seq: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).tried = Some(seq);
+    }
+
+    /// Whether this event was tried in this turn. It is told once: where nothing else waits, it may
+    /// be tried again.
+    pub(crate) fn was_tried(&self, seq: u64) -> bool {
+        let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = turn.tried == Some(seq);
+        if was {
+            turn.tried = None;
+        }
+        was
     }
 }
 
@@ -182,17 +278,32 @@ impl RoundHooks for Admission {
         }
     }
 
-    async fn interrupted(&self) {
+    async fn interrupted(&self, last: &Attempt) -> Interruption {
+        let gate = &self.runtime.gate;
+        let answered = last
+            .verdict
+            .endpoint()
+            .is_some_and(EndpointVerdict::answered);
         let held = async {
             if self.probes {
                 std::future::pending().await
             } else {
-                self.runtime.gate.held().await;
+                gate.held().await;
+            }
+        };
+        // The endpoint is well, so it is the event: it gives way to those behind it.
+        let found_well = async {
+            if answered {
+                gate.found_well().await;
+            } else {
+                std::future::pending().await
             }
         };
         tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = held => {}
+            biased;
+            () = self.stop.cancelled() => Interruption::Stop,
+            () = held => Interruption::Stop,
+            () = found_well => Interruption::GiveUp,
         }
     }
 }
@@ -229,17 +340,20 @@ impl Directory {
                 state: current.state,
                 outcomes: runtime.outcomes.totals(),
                 in_hand: runtime.window.in_hand(),
+                paused_for: runtime.gate.paused_for(),
+                next_probe_at: current.next_probe_at,
             }
         });
         totals.collect()
     }
 
-    /// Those that have offered a probe for `patience` without anybody taking it.
+    /// Those whose probe is offered to the rows: for `patience` nobody with an event of the bus took
+    /// it, or it is the rows' turn.
     pub(crate) fn offering_probes(&self, patience: Duration) -> Vec<Arc<Runtime>> {
         let runtimes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let offering = runtimes
             .values()
-            .filter(|runtime| runtime.gate.offers_probe(patience));
+            .filter(|runtime| runtime.gate.offers_rows(patience));
         offering.cloned().collect()
     }
 

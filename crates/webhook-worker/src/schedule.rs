@@ -11,6 +11,14 @@ pub(crate) fn next_delay(settings: &Settings, rounds: u32, jitter: f64) -> Optio
     Some(Duration::from_secs(u64::from(*delay)).mul_f64(jitter))
 }
 
+/// How long the whole schedule takes.
+pub(crate) fn whole(settings: &Settings) -> Duration {
+    let delays = settings.redelivery_schedule().iter();
+    delays
+        .map(|delay| Duration::from_secs(u64::from(*delay)))
+        .sum()
+}
+
 /// A factor that keeps receivers which failed together from being tried together.
 pub(crate) fn jitter() -> f64 {
     rand::random_range(0.8..1.2)

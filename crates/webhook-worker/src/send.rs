@@ -1,23 +1,24 @@
 //! One message's way to its recorded outcome, whether it comes off the bus or out of its row.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Acker;
-use webhook_delivery::{DeliveryClient, RetryPolicy, Round};
+use webhook_delivery::{Attempt, DeliveryClient, LocalFault, Outcome, RetryPolicy, Round};
 use webhook_model::{DeliveryStatus, UtcTime};
-use webhook_store::{AttemptRecord, DeliveryRecord, Store};
+use webhook_store::{AttemptRecord, DeliveryRecord};
 
 use crate::{
     counters::Counters,
-    gate::Pass,
     guardian::{Notice, Probed},
     in_hand::InHand,
     job::Job,
-    judge::{Judgement, Rounds, held_back, judge},
-    recorder::{Outcome, Recorder, Release},
-    redelivery::{failed, probed},
+    judge::{Circumstances, Ended, Judgement, Rounds, held_back, judge},
+    local::{self, LocalFaults},
+    pause::Pauses,
+    prober::probe,
+    recorder::{self, Recorder, Release},
     runtime::{Admission, Current, Runtime},
     schedule::jitter,
     window::WindowPermit,
@@ -30,6 +31,9 @@ pub(crate) struct Dispatch {
     pub(crate) recorder: Recorder,
     pub(crate) guardian: mpsc::Sender<Notice>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) faults: Arc<LocalFaults>,
+    /// Failed rounds in a row that put the endpoint in doubt.
+    pub(crate) threshold: u32,
     /// Ends even what is in flight: the drain deadline has passed.
     pub(crate) cut: CancellationToken,
 }
@@ -42,26 +46,13 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    pub(crate) fn is_delivered(&self) -> bool {
-        self.judgement.status == DeliveryStatus::Delivered
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.judgement.status == DeliveryStatus::Dead
-    }
-
-    /// How long the schedule, or the receiver, has it wait.
-    pub(crate) fn wait(&self) -> Duration {
-        let next = self.judgement.next_attempt_at.unwrap_or_else(UtcTime::now);
-        next.since(UtcTime::now())
+    /// Whether the event stays where it is, as if nothing had been tried.
+    pub(crate) fn waits(&self) -> bool {
+        self.judgement.waits
     }
 
     pub(crate) fn attempts(&self) -> u32 {
         self.round.attempts.len() as u32
-    }
-
-    pub(crate) fn rounds(&self) -> u32 {
-        self.judgement.rounds
     }
 
     pub(crate) fn error(&self) -> String {
@@ -70,13 +61,16 @@ impl Finished {
             .unwrap_or_default()
     }
 
-    pub(crate) fn gone(&self) -> bool {
-        self.judgement.gone
-    }
-
-    /// Whether it was a failed round, and not a pause that the receiver asked for.
-    pub(crate) fn counts(&self) -> bool {
-        self.judgement.success == Some(false)
+    /// What the breaker hears of it as a probe.
+    pub(crate) fn probed(&self) -> Probed {
+        let not_before = self.judgement.pause.map(|pause| UtcTime::now() + pause);
+        match self.round.endpoint() {
+            Some(endpoint) => Probed::Ended {
+                probe: probe(endpoint, not_before),
+                error: self.error(),
+            },
+            None => Probed::Released,
+        }
     }
 }
 
@@ -111,28 +105,31 @@ impl Dispatch {
         policy: &RetryPolicy,
         probes: bool,
     ) -> Option<Finished> {
-        let began = runtime.current();
-        let admission = Admission {
-            runtime: runtime.clone(),
-            probes,
-            stop: stop.clone(),
+        let mut pauses = Pauses::new(local::LONGEST_PAUSE);
+        let (began, round) = loop {
+            let began = runtime.current();
+            let admission = Admission {
+                runtime: runtime.clone(),
+                probes,
+                stop: stop.clone(),
+            };
+            let round = tokio::select! {
+                biased;
+                () = self.cut.cancelled() => return None,
+                round = self.client.deliver_with(&admission, &job.event, policy) => round,
+            };
+            self.counters.attempts(&round.attempts);
+            let Outcome::Ourselves(fault) = round.outcome else {
+                break (began, round);
+            };
+            self.local_fault(fault, round.attempts.last());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(pauses.next_pause()) => {}
+            }
         };
-        let round = tokio::select! {
-            biased;
-            () = self.cut.cancelled() => return None,
-            round = self.client.deliver_with(&admission, &job.event, policy) => round,
-        };
-        self.counters.attempts(&round.attempts);
-        let now = runtime.current();
-        let judged = judge(
-            &round.outcome,
-            job.rounds,
-            now.epoch != began.epoch,
-            &now.settings,
-            UtcTime::now(),
-            jitter(),
-        );
-        let judgement = match judged {
+        let judgement = match self.judge(job, runtime, &began, &round, probes) {
             Some(judgement) => judgement,
             None if stop.is_cancelled() => return None,
             None => held_back(job.rounds, UtcTime::now()),
@@ -140,20 +137,104 @@ impl Dispatch {
         if let Some(success) = judgement.success {
             runtime.window.report(success);
         }
+        let finished = Finished {
+            round,
+            judgement,
+            began,
+        };
         if let Some(pause) = judgement.pause {
             runtime.gate.pause(pause);
             self.tell(Notice::Paused {
                 uuid: runtime.uuid.clone(),
-                epoch: began.epoch,
+                epoch: finished.began.epoch,
                 until: UtcTime::now() + pause,
+                error: finished.error(),
             })
             .await;
         }
-        Some(Finished {
-            round,
-            judgement,
-            began,
-        })
+        Some(finished)
+    }
+
+    fn judge(
+        &self,
+        job: &Job,
+        runtime: &Runtime,
+        began: &Current,
+        round: &Round,
+        probes: bool,
+    ) -> Option<Judgement> {
+        let now = runtime.current();
+        let first = job.rounds == Rounds::First && !probes;
+        let failed = first && matches!(round.outcome, Outcome::Final | Outcome::Exhausted);
+        let streak = runtime.streak.after(round.is_delivered(), failed);
+        let judged = judge(
+            Ended {
+                outcome: round.outcome,
+                endpoint: round.endpoint(),
+            },
+            Circumstances {
+                rounds: job.rounds,
+                stale: now.epoch != began.epoch,
+                probes,
+                doubtful: first && streak > self.threshold && !runtime.gate.is_well(),
+                head_since: job.head_since,
+            },
+            &now.settings,
+            UtcTime::now(),
+            jitter(),
+        );
+        if let (Some(judgement), Some(endpoint)) = (&judged, round.endpoint())
+            && judgement.counts
+        {
+            let last = round.attempts.last();
+            let error = last.and_then(|attempt| attempt.error.clone());
+            runtime.streak.note(endpoint, error);
+        }
+        judged
+    }
+
+    /// Counts what failed on this side, and tells the operator.
+    pub(crate) fn local_fault(&self, fault: LocalFault, attempt: Option<&Attempt>) {
+        self.counters.local_fault();
+        self.faults.tell(fault, attempt);
+    }
+
+    /// Tells the breaker what a probe came to, and records that unless the event is to wait as if
+    /// nothing had been tried. False when it is: then the caller gives it back.
+    pub(crate) async fn conclude_probe(
+        &self,
+        job: &Job,
+        runtime: &Arc<Runtime>,
+        played: Option<Finished>,
+        release: Release,
+    ) -> bool {
+        match played {
+            Some(finished) if !finished.waits() => {
+                let notice = Notice::Probed {
+                    uuid: runtime.uuid.clone(),
+                    epoch: runtime.probing.epoch(),
+                    result: finished.probed(),
+                };
+                self.record(job, runtime, finished, release, None, Some(notice))
+                    .await;
+                true
+            }
+            played => {
+                let result = played.map_or(Probed::Released, |finished| finished.probed());
+                self.tell_probed(runtime, result).await;
+                false
+            }
+        }
+    }
+
+    /// Tells the breaker what the probe that it offered came to.
+    pub(crate) async fn tell_probed(&self, runtime: &Runtime, result: Probed) {
+        let notice = Notice::Probed {
+            uuid: runtime.uuid.clone(),
+            epoch: runtime.probing.epoch(),
+            result,
+        };
+        self.tell(notice).await;
     }
 
     /// Tells the breaker.
@@ -182,7 +263,7 @@ impl Dispatch {
         });
         let record = record(job, &runtime.uuid, &finished);
         self.recorder
-            .record(Outcome {
+            .record(recorder::Outcome {
                 record,
                 release,
                 permit,
@@ -196,7 +277,6 @@ impl Dispatch {
 /// A message in hand, and everything that is let go of with it.
 pub(crate) struct Delivery {
     pub(crate) dispatch: Dispatch,
-    pub(crate) store: Store,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) stop: CancellationToken,
     pub(crate) acker: Acker,
@@ -208,80 +288,13 @@ impl Delivery {
     /// Delivers, and records what it came to. One that was interrupted is let go of
     /// unacknowledged; the bus keeps it.
     pub(crate) async fn run(self, job: Job) {
-        if self.runtime.current().settings.ordered() {
-            return self.run_in_order(job).await;
-        }
         match self.dispatch.round(&job, &self.runtime, &self.stop).await {
-            Some(finished) => self.finish(&job, finished, None).await,
+            Some(finished) => self.finish(&job, finished).await,
             None => self.in_hand.remove(job.seq),
         }
     }
 
-    /// Where the order counts, a failure is tried again in place: the next event waits until this
-    /// one is delivered or given up.
-    async fn run_in_order(self, mut job: Job) {
-        loop {
-            let pass = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return self.in_hand.remove(job.seq),
-                pass = self.runtime.gate.enter() => pass,
-            };
-            let probes = pass == Pass::Probe;
-            let epoch = self.runtime.current().epoch;
-            let (dispatch, runtime) = (&self.dispatch, &self.runtime);
-            let round = if probes {
-                dispatch.probe(&job, runtime, &self.stop).await
-            } else {
-                dispatch.round(&job, runtime, &self.stop).await
-            };
-            let Some(finished) = round else {
-                if probes {
-                    let released = probed(&runtime.uuid, epoch, Probed::Released);
-                    dispatch.tell(released).await;
-                }
-                return self.in_hand.remove(job.seq);
-            };
-            if finished.is_delivered() || (finished.is_dead() && !probes) {
-                let success = probes.then(|| probed(&runtime.uuid, epoch, Probed::Succeeded));
-                return self.finish(&job, finished, success).await;
-            }
-            job.attempts += finished.attempts();
-            if probes {
-                let failed = probed(&runtime.uuid, epoch, failed(&finished));
-                dispatch.tell(failed).await;
-                continue;
-            }
-            job.rounds = Rounds::Redelivery(finished.rounds());
-            if finished.counts() {
-                self.count(epoch, &finished).await;
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return self.in_hand.remove(job.seq),
-                () = tokio::time::sleep(finished.wait()) => {}
-            }
-        }
-    }
-
-    /// A failure that leaves no row counts all the same.
-    async fn count(&self, epoch: i64, finished: &Finished) {
-        let uuid = &self.runtime.uuid;
-        let error = finished.error();
-        let counted = self
-            .store
-            .count_failure(uuid, epoch, &error, UtcTime::now())
-            .await;
-        match counted {
-            Ok(Some(failures)) => self.dispatch.tell(Notice::failures(failures)).await,
-            // It failed as the subscription was before.
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, subscription = %uuid, "cannot count a failed delivery; the next one counts");
-            }
-        }
-    }
-
-    async fn finish(self, job: &Job, finished: Finished, notice: Option<Notice>) {
+    async fn finish(self, job: &Job, finished: Finished) {
         let release = Release::Message {
             acker: self.acker,
             in_hand: self.in_hand,
@@ -293,7 +306,7 @@ impl Delivery {
                 finished,
                 release,
                 Some(self.permit),
-                notice,
+                None,
             )
             .await;
     }
@@ -304,9 +317,9 @@ impl Delivery {
             acker: self.acker,
             in_hand: self.in_hand,
         };
-        let outcome = Outcome {
+        let outcome = recorder::Outcome {
             permit: Some(self.permit),
-            ..Outcome::of(record, release)
+            ..recorder::Outcome::of(record, release)
         };
         self.dispatch.recorder.record(outcome).await;
     }
@@ -337,6 +350,8 @@ fn record(job: &Job, subscription: &str, finished: &Finished) -> DeliveryRecord 
         at: UtcTime::now(),
         next_attempt_at: judgement.next_attempt_at,
         round: judgement.rounds,
+        in_order: began.settings.ordered()
+            && (job.rounds == Rounds::First || job.head_since.is_some()),
         epoch: began.epoch,
         counts: judgement.counts,
         failed_attempts: round

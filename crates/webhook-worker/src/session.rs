@@ -18,10 +18,11 @@ use crate::{
     breaker::Policy,
     crew::{Beating, Crew, Ears, Progress},
     dead, freshness,
-    guardian::{self, Guardian},
+    guardian::{self, Guardian, Wards},
     heartbeat::{self, Identity},
     housekeeping::{self, Ages},
     pair::PairContext,
+    prober::{self, Prober},
     recorder::{self, Listeners},
     redelivery::Redelivery,
     replay::Replays,
@@ -139,18 +140,23 @@ impl Opened {
             listeners,
             cut.clone(),
         ));
-        let guardian = Guardian::new(
-            store.clone(),
-            announcements.clone(),
-            directory.clone(),
-            Policy {
+        let (questions, asked) = prober::channel();
+        let guardian = Guardian {
+            store: store.clone(),
+            announcements: announcements.clone(),
+            directory: directory.clone(),
+            policy: Policy {
                 threshold: config.circuit_threshold,
                 cool_down: config.cool_down,
+                answering_cool_down: config.answering_cool_down,
+                control_ping: config.control_ping,
             },
-            reload.clone(),
-            identity.instance.clone(),
-            counters.clone(),
-        );
+            reload: reload.clone(),
+            owner: identity.instance.clone(),
+            counters: counters.clone(),
+            questions,
+            wards: Wards::default(),
+        };
         let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
         let tallying = tokio::spawn(dead::run(
             announcements.clone(),
@@ -187,8 +193,19 @@ impl Opened {
             recorder,
             guardian: notify_guardian,
             counters,
+            faults: Arc::default(),
+            threshold: config.circuit_threshold,
             cut: cut.clone(),
         };
+        let prober = Prober {
+            store: store.clone(),
+            bus: bus.clone(),
+            directory: directory.clone(),
+            dispatch: dispatch.clone(),
+            freshness: freshness.clone(),
+            incarnation: incarnation.clone(),
+        };
+        tasks.spawn(prober.run(asked, stop.clone()));
         let redelivery = Redelivery {
             store: store.clone(),
             directory: directory.clone(),
@@ -231,6 +248,7 @@ impl Opened {
             dispatch,
             freshness,
             crew,
+            owner: identity.instance.clone(),
             deployment: identity.deployment.clone(),
             incarnation,
             recreated: recreated.clone(),

@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use webhook_model::State;
+use webhook_model::{State, UtcTime};
 
 use crate::{
     Timings,
@@ -62,6 +62,10 @@ pub struct SubscriptionTotals {
     pub outcomes: OutcomeTotals,
     /// Messages taken from the bus, or rows claimed, whose outcome is not committed yet.
     pub in_hand: usize,
+    /// How much longer the receiver asked to be left alone.
+    pub paused_for: Option<std::time::Duration>,
+    /// When the breaker probes next, if it does.
+    pub next_probe_at: Option<UtcTime>,
 }
 
 impl WorkerStatus {

@@ -46,6 +46,7 @@ fn record(subscription: &str, seq: u32, status: DeliveryStatus) -> DeliveryRecor
         body: (!delivered).then(|| r#"{"n":1.50}"#.into()),
         at,
         next_attempt_at: (status == DeliveryStatus::Retrying).then(|| at + Duration::from_secs(30)),
+        in_order: false,
         epoch: 0,
         counts: false,
     }

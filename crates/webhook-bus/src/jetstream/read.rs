@@ -93,10 +93,27 @@ async fn one(core: &Core, seq: u64) -> Result<Option<Stored>, BusError> {
         // The replica that answered may lag behind: the leader knows.
     }
     let found = get(core, &json!({ "seq": seq })).await?;
+    Ok(found.and_then(|message| stored(seq, &message)))
+}
+
+/// The leader's word on a message.
+fn stored(seq: u64, message: &Value) -> Option<Stored> {
+    let text = |key: &str| message[key].as_str().unwrap_or_default();
+    let bytes = STANDARD.decode(text("data")).ok()?;
+    Stored::new(seq, text("subject"), text("time"), bytes.into())
+}
+
+/// The newest message that matches, by the leader's word.
+pub(super) async fn newest(
+    core: &Core,
+    pattern: &TopicPattern,
+) -> Result<Option<Message>, BusError> {
+    core.known().await?;
+    let incarnation: Arc<str> = core.incarnation().unwrap_or_default().into();
+    let found = get(core, &json!({ "last_by_subj": pattern.as_str() })).await?;
     Ok(found.and_then(|message| {
-        let text = |key: &str| message[key].as_str().unwrap_or_default();
-        let bytes = STANDARD.decode(text("data")).ok()?;
-        Stored::new(seq, text("subject"), text("time"), bytes.into())
+        let stored = stored(message["seq"].as_u64()?, &message)?;
+        Some(stored.message(&incarnation))
     }))
 }
 

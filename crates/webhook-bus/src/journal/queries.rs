@@ -213,6 +213,22 @@ pub(crate) fn recent(
     Ok(found)
 }
 
+/// The newest event that matches.
+pub(crate) fn newest(connection: &Connection, filter: &Filter) -> rusqlite::Result<Option<Stored>> {
+    let lowest = head(connection)?.saturating_sub(RECENT_ROWS);
+    let mut statement = connection
+        .prepare_cached("SELECT seq, topic FROM events WHERE seq > ?1 ORDER BY seq DESC")?;
+    let mut rows = statement.query([lowest.cast_signed()])?;
+    while let Some(row) = rows.next()? {
+        let seq = seq(row, 0)?;
+        if topic(seq, row.get_ref(1)?.as_str()?).is_some_and(|it| filter.matches(&it)) {
+            let found = fetch(connection, &[seq])?.into_iter().next();
+            return Ok(found.and_then(|(_, stored)| stored));
+        }
+    }
+    Ok(None)
+}
+
 fn look_back(
     connection: &Connection,
     pattern: &TopicPattern,

@@ -126,13 +126,14 @@ impl RoundHooks for Counting {
         Some((endpoint(), Permit(Arc::clone(&self.out))))
     }
 
-    async fn interrupted(&self) {
+    async fn interrupted(&self, _: &Attempt) -> Interruption {
         assert_eq!(
             self.out.load(Ordering::SeqCst),
             0,
             "a permit is held in backoff"
         );
         self.stop.notified().await;
+        Interruption::Stop
     }
 }
 

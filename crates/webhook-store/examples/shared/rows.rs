@@ -54,6 +54,7 @@ pub(crate) fn delivered(uuids: &[String], seq: u64, event_id: String) -> Deliver
         at: UtcTime::now(),
         next_attempt_at: None,
         epoch: 1,
+        in_order: false,
         counts: true,
     }
 }

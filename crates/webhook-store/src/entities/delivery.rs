@@ -33,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) lease_owner: Option<String>,
     #[sea_orm(column_type = "Blob", nullable)]
     pub(crate) body: Option<Vec<u8>>,
+    /// Whether the events behind it wait for it.
+    pub(crate) in_order: Option<bool>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

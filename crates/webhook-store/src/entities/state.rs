@@ -18,6 +18,13 @@ pub(crate) struct Model {
     pub(crate) lease_owner: Option<String>,
     /// The receiver asked for no attempt before.
     pub(crate) pause_until: Option<i64>,
+    /// Whether the endpoint of a tripped subscription answers, and since when it does not.
+    pub(crate) answers: Option<bool>,
+    pub(crate) silent_since: Option<i64>,
+    /// The highest sequence number that was sent before its turn came on the bus.
+    pub(crate) ahead_seq: Option<i64>,
+    /// What the row looked like when it was last seen, so that a change by DECNET shows.
+    pub(crate) fingerprint: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -16,7 +16,7 @@ use crate::{
     session::Txn,
 };
 
-/// Most rows of one INSERT and most values of one IN list. Of 19 values each they stay far below
+/// Most rows of one INSERT and most values of one IN list. Of 20 values each they stay far below
 /// SQLite's 32,766 bound values.
 pub(super) const MAX_ROWS: usize = 256;
 /// Up to so many rows every number has a statement of its own; beyond, the powers of two have. So a

@@ -16,7 +16,7 @@ const MAX_EVENT_ID_CHARS: usize = 128;
 const MAX_KIND_CHARS: usize = 1_024;
 
 /// What a row takes from a later outcome.
-pub(super) const OUTCOME: [Column; 11] = [
+pub(super) const OUTCOME: [Column; 12] = [
     Column::Status,
     Column::Attempts,
     Column::StatusCode,
@@ -28,10 +28,11 @@ pub(super) const OUTCOME: [Column; 11] = [
     Column::Round,
     Column::LeaseUntil,
     Column::LeaseOwner,
+    Column::InOrder,
 ];
 
 /// The whole row but its id; [`OUTCOME`] first.
-pub(super) const COLUMNS: [Column; 19] = [
+pub(super) const COLUMNS: [Column; 20] = [
     Column::Status,
     Column::Attempts,
     Column::StatusCode,
@@ -43,6 +44,7 @@ pub(super) const COLUMNS: [Column; 19] = [
     Column::Round,
     Column::LeaseUntil,
     Column::LeaseOwner,
+    Column::InOrder,
     Column::PairId,
     Column::Seq,
     Column::Incarnation,
@@ -54,7 +56,7 @@ pub(super) const COLUMNS: [Column; 19] = [
 ];
 
 /// The values of [`OUTCOME`].
-pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 11] {
+pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 12] {
     let delivered = record.status == DeliveryStatus::Delivered;
     let body = record.body.as_ref().filter(|_| !delivered);
     let retrying = record.status == DeliveryStatus::Retrying;
@@ -74,6 +76,7 @@ pub(super) fn outcome(record: &DeliveryRecord) -> [Value; 11] {
         i32::try_from(record.round).unwrap_or(i32::MAX).into(),
         Value::BigInt(None),
         Value::String(None),
+        (record.in_order && retrying).then_some(true).into(),
     ]
 }
 

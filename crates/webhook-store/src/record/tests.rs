@@ -24,6 +24,7 @@ fn record(seq: u64, status: DeliveryStatus) -> DeliveryRecord {
         body: None,
         at: UtcTime::from_micros(i64::try_from(seq).unwrap()),
         next_attempt_at: None,
+        in_order: false,
         epoch: 1,
         counts: true,
     }

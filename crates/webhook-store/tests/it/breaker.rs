@@ -32,7 +32,7 @@ async fn a_trip_is_probed_and_recovers(database: Database) {
     let version = store.config_version().await.unwrap();
     assert!(
         store
-            .trip(uuid, 1, "5 failures in a row", soon())
+            .trip(uuid, 1, down("5 failures in a row", soon()))
             .await
             .unwrap()
     );
@@ -50,7 +50,7 @@ async fn a_trip_is_probed_and_recovers(database: Database) {
     assert_eq!(tripped.breaker.phase, BreakerPhase::Tripped);
     assert_eq!(tripped.breaker.probe_at, soon());
     assert_eq!(tripped.breaker.failing_since, Some(since));
-    assert!(!store.trip(uuid, 2, "again", soon()).await.unwrap());
+    assert!(!store.trip(uuid, 2, down("again", soon())).await.unwrap());
 
     // One worker probes; its lease may run out.
     assert!(
@@ -68,7 +68,7 @@ async fn a_trip_is_probed_and_recovers(database: Database) {
     for trips in 1..=2 {
         assert!(
             store
-                .probe_failed(uuid, 2, "http 500", soon())
+                .probe_failed(uuid, 2, turn("http 500", soon(), trips))
                 .await
                 .unwrap()
         );
@@ -78,7 +78,12 @@ async fn a_trip_is_probed_and_recovers(database: Database) {
         assert_eq!(failed.breaker.failing_since, Some(since));
         assert_eq!(failed.subscription.last_error.as_deref(), Some("http 500"));
     }
-    assert!(store.probe_failed(uuid, 2, "http 410", None).await.unwrap());
+    assert!(
+        store
+            .probe_failed(uuid, 2, turn("http 410", None, 1))
+            .await
+            .unwrap()
+    );
     assert_eq!(
         view(&store).await.breaker.probe_at,
         None,
@@ -105,18 +110,23 @@ async fn an_operators_patch_wins(database: Database) {
         .patch(uuid, repatterned(&["b"]), &at(1))
         .await
         .unwrap();
-    assert!(!store.trip(uuid, 1, "old", soon()).await.unwrap());
+    assert!(!store.trip(uuid, 1, down("old", soon())).await.unwrap());
     store.patch(uuid, enabled(false), &at(1)).await.unwrap();
-    assert!(!store.trip(uuid, 3, "paused", soon()).await.unwrap());
+    assert!(!store.trip(uuid, 3, down("paused", soon())).await.unwrap());
     assert_eq!(view(&store).await.subscription.state, State::Paused);
 
     // Paused while tripped: no probe brings it back.
     store.patch(uuid, enabled(true), &at(1)).await.unwrap();
-    assert!(store.trip(uuid, 4, "down", soon()).await.unwrap());
+    assert!(store.trip(uuid, 4, down("down", soon())).await.unwrap());
     store.patch(uuid, enabled(false), &at(1)).await.unwrap();
     for epoch in [5, 6] {
         assert!(!store.recover(uuid, epoch).await.unwrap());
-        assert!(!store.probe_failed(uuid, epoch, "x", soon()).await.unwrap());
+        assert!(
+            !store
+                .probe_failed(uuid, epoch, turn("x", soon(), 1))
+                .await
+                .unwrap()
+        );
     }
     let paused = view(&store).await;
     assert_eq!(paused.subscription.state, State::Paused);
@@ -124,10 +134,15 @@ async fn an_operators_patch_wins(database: Database) {
 
     // Switched on while tripped: a clean slate.
     store.patch(uuid, enabled(true), &at(1)).await.unwrap();
-    assert!(store.trip(uuid, 7, "down", soon()).await.unwrap());
+    assert!(store.trip(uuid, 7, down("down", soon())).await.unwrap());
     store.patch(uuid, enabled(true), &at(1)).await.unwrap();
     assert_eq!(view(&store).await.breaker, Default::default());
-    assert!(!store.probe_failed(uuid, 8, "late", soon()).await.unwrap());
+    assert!(
+        !store
+            .probe_failed(uuid, 8, turn("late", soon(), 1))
+            .await
+            .unwrap()
+    );
     assert_eq!(view(&store).await.subscription.last_error, None);
 }
 
@@ -143,12 +158,17 @@ async fn what_decnet_writes_wins_too(database: Database) {
     };
     // It leaves the epoch alone; the row itself tells.
     set("enabled = FALSE").await;
-    assert!(!store.trip(uuid, 1, "x", soon()).await.unwrap());
+    assert!(!store.trip(uuid, 1, down("x", soon())).await.unwrap());
     set("enabled = TRUE").await;
-    assert!(store.trip(uuid, 1, "x", soon()).await.unwrap());
+    assert!(store.trip(uuid, 1, down("x", soon())).await.unwrap());
     set("auto_disabled_at = NULL").await;
     assert!(!store.recover(uuid, 2).await.unwrap(), "DECNET paused it");
-    assert!(!store.probe_failed(uuid, 2, "x", soon()).await.unwrap());
+    assert!(
+        !store
+            .probe_failed(uuid, 2, turn("x", soon(), 1))
+            .await
+            .unwrap()
+    );
     set("enabled = TRUE").await;
     assert_eq!(view(&store).await.breaker, Default::default());
     assert!(!store.recover(uuid, 2).await.unwrap());
@@ -161,7 +181,7 @@ async fn what_decnet_writes_wins_too(database: Database) {
     assert_eq!((breaker.probe_at, breaker.trips), (Some(since), 0));
     assert!(
         store
-            .probe_failed(uuid, 2, "http 500", soon())
+            .probe_failed(uuid, 2, turn("http 500", soon(), 1))
             .await
             .unwrap()
     );
@@ -178,8 +198,8 @@ async fn a_row_of_decnets_without_a_state_has_a_breaker(database: Database) {
         .insert("u", "siem", "https://siem.example/", "[\"a\"]")
         .await;
     let store = database.open().await;
-    assert!(!store.trip("nobody", 0, "x", None).await.unwrap());
-    assert!(store.trip("u", 0, "x", soon()).await.unwrap());
+    assert!(!store.trip("nobody", 0, down("x", None)).await.unwrap());
+    assert!(store.trip("u", 0, down("x", soon())).await.unwrap());
     assert_eq!(view(&store).await.epoch, 1);
     assert!(store.recover("u", 1).await.unwrap());
     assert!(!store.recover("nobody", 0).await.unwrap());

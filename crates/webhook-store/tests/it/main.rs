@@ -5,6 +5,7 @@ mod breaker;
 mod crud;
 mod decnet;
 mod files;
+mod head;
 mod log;
 mod mariadb;
 mod paging;

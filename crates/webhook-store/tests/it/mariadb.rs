@@ -111,7 +111,9 @@ async fn a_trip_is_known_again_by_its_time() {
     let store = database.open().await;
     let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
     let probe_at = UtcTime::from_micros(UtcTime::now().micros() + 60_000_000);
-    let tripped = store.trip(&made.uuid, 1, "http 500", Some(probe_at)).await;
+    let tripped = store
+        .trip(&made.uuid, 1, down("http 500", Some(probe_at)))
+        .await;
     assert!(tripped.unwrap());
     let snapshot = store.snapshot().await.unwrap();
     let breaker = &snapshot.subscriptions[0].breaker;

@@ -232,7 +232,12 @@ async fn only_active_subscriptions_have_anything_due(database: Database) {
 
     // A tripped one gives its earliest to the probe, due or not.
     let epoch = store.snapshot().await.unwrap().subscriptions[0].epoch;
-    assert!(store.trip(&made.uuid, epoch, "down", None).await.unwrap());
+    assert!(
+        store
+            .trip(&made.uuid, epoch, down("down", None))
+            .await
+            .unwrap()
+    );
     assert!(due(&store).await.is_empty());
     let probe = store
         .claim_earliest(&made.uuid, "one", LEASE)

@@ -62,7 +62,7 @@ async fn a_probe_and_a_replay_have_one_holder(database: Database) {
         let named = new(&format!("siem-{round}"), &["a"]);
         let made = store.create(named, &at(1)).await.unwrap();
         store.record(&[dead(&made, round)]).await.unwrap();
-        assert!(store.trip(&made.uuid, 1, "down", None).await.unwrap());
+        assert!(store.trip(&made.uuid, 1, down("down", None)).await.unwrap());
         let uuid = made.uuid.clone();
         let probing = both(&database, |store, name| {
             let uuid = uuid.clone();

@@ -12,7 +12,8 @@ use webhook_model::{
     UtcTime,
 };
 use webhook_store::{
-    DatabaseConfig, DeliveryRecord, NewSubscription, Position, Snapshot, Store, SubscriptionPatch,
+    DatabaseConfig, DeliveryRecord, FailedTurn, NewSubscription, Position, Snapshot, Store,
+    SubscriptionPatch, Trip,
 };
 use webhook_testkit::{MariaDb, Postgres};
 
@@ -310,6 +311,7 @@ pub(crate) fn record(
         body: None,
         at: UtcTime::now(),
         next_attempt_at: None,
+        in_order: false,
         epoch: 1,
         counts: true,
     }
@@ -362,4 +364,24 @@ pub(crate) fn ended(snapshot: &Snapshot) -> Vec<String> {
         .collect();
     ended.sort();
     ended
+}
+
+/// A trip of an endpoint that is silent.
+pub(crate) fn down(cause: &str, probe_at: Option<UtcTime>) -> Trip<'_> {
+    Trip {
+        cause: Some(cause),
+        probe_at,
+        answers: false,
+    }
+}
+
+/// The so-many-th turn of probing that found it silent.
+pub(crate) fn turn(error: &str, next_probe_at: Option<UtcTime>, turns: u32) -> FailedTurn<'_> {
+    FailedTurn {
+        error,
+        next_probe_at,
+        turns,
+        answers: false,
+        silent_since: next_probe_at,
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use webhook_model::{DeliveryStatus::Retrying, UtcTime};
 use webhook_store::{Beat, DeliveryRecord};
 
-use crate::support::{Database, at, new, on_each_engine, record};
+use crate::support::{Database, at, down, new, on_each_engine, record};
 
 on_each_engine!(
     everybody_sees_the_same_roll,
@@ -93,7 +93,12 @@ async fn a_receivers_pause_is_for_everybody_until_something_changes(database: Da
     );
     assert_eq!(read().await.pause_until, Some(late));
     assert!(store.config_version().await.unwrap() > before);
-    assert!(store.trip(&made.uuid, epoch, "no", None).await.unwrap());
+    assert!(
+        store
+            .trip(&made.uuid, epoch, down("no", None))
+            .await
+            .unwrap()
+    );
     assert_eq!(read().await.pause_until, None);
 }
 

@@ -1,6 +1,8 @@
 use webhook_model::UtcTime;
 use webhook_store::{FailureCount, SubscriptionView};
 
+use crate::breaker::Probe;
+
 /// What the guardian is told.
 #[derive(Debug)]
 pub(crate) enum Notice {
@@ -16,6 +18,12 @@ pub(crate) enum Notice {
         epoch: i64,
         error: String,
     },
+    /// What the test ping came to that was sent before a trip.
+    Controlled {
+        uuid: String,
+        epoch: i64,
+        result: Probed,
+    },
     /// What the probe came to.
     Probed {
         uuid: String,
@@ -27,6 +35,7 @@ pub(crate) enum Notice {
         uuid: String,
         epoch: i64,
         until: UtcTime,
+        error: String,
     },
     /// The tables were read.
     Reloaded(Vec<SubscriptionView>),
@@ -45,11 +54,8 @@ impl Notice {
 /// What a probe came to.
 #[derive(Debug)]
 pub(crate) enum Probed {
-    Succeeded,
-    Failed {
-        gone: bool,
-        error: String,
-    },
-    /// Nothing was sent.
+    /// It was tried, or there was nothing to try.
+    Ended { probe: Probe, error: String },
+    /// It was cut short.
     Released,
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use webhook_model::UtcTime;
 
 use super::{Guardian, Ward};
-use crate::{breaker::Breaker, runtime::Runtime};
+use crate::{breaker::Phase, runtime::Runtime};
 
 /// A probe's lease among several workers: an attempt takes 30 s at most, and its slot some more.
 const PROBE_LEASE: Duration = Duration::from_secs(90);
@@ -28,7 +28,7 @@ impl Guardian {
             tracing::warn!(%error, subscription = %uuid, "cannot take the lease of a probe; trying again");
         }
         let claimed = claimed.unwrap_or(false);
-        if let Some(ward) = self.wards.get_mut(uuid).filter(|_| claimed) {
+        if let Some(ward) = self.wards.0.get_mut(uuid).filter(|_| claimed) {
             ward.renew_at = Some(UtcTime::now() + PROBE_RENEWAL);
         }
         claimed
@@ -39,10 +39,10 @@ impl Guardian {
     pub(super) async fn renew(&mut self, uuid: &str) {
         let now = UtcTime::now();
         let due = |ward: &&mut Ward| {
-            let probing = matches!(ward.breaker, Breaker::Probing { .. });
+            let probing = matches!(ward.breaker.phase, Phase::Probing { .. });
             probing && ward.renew_at.is_some_and(|at| at <= now)
         };
-        let Some(ward) = self.wards.get_mut(uuid).filter(due) else {
+        let Some(ward) = self.wards.0.get_mut(uuid).filter(due) else {
             return;
         };
         ward.renew_at = Some(now + PROBE_RENEWAL);
@@ -61,7 +61,7 @@ impl Guardian {
 
     /// Asks again later for a probe that another worker has.
     pub(super) fn defer(&mut self, uuid: &str, now: UtcTime) {
-        if let Some(ward) = self.wards.get_mut(uuid) {
+        if let Some(ward) = self.wards.0.get_mut(uuid) {
             ward.breaker = ward.breaker.deferred(now + PROBE_ELSEWHERE);
         }
     }

@@ -12,6 +12,8 @@ pub(crate) struct PairContext {
     pub(crate) dispatch: Dispatch,
     pub(crate) freshness: Freshness,
     pub(crate) crew: Crew,
+    /// This worker's name on its leases.
+    pub(crate) owner: String,
     /// Prefix of this deployment's consumers on a bus that others use, too.
     pub(crate) deployment: String,
     /// The bus the sequence numbers count on.

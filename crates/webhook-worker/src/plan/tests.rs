@@ -47,6 +47,7 @@ fn snapshot(rows: &[(&str, &[Pair])], ended: &[Pair], bad: &[&str]) -> Snapshot 
         },
         epoch: 0,
         pause_until: None,
+        ahead_seq: None,
         breaker: BreakerState::default(),
         pairs: pairs.to_vec(),
     };

@@ -62,6 +62,7 @@ fn records(count: u64) -> Vec<DeliveryRecord> {
         at: UtcTime::EPOCH,
         next_attempt_at: None,
         round: 0,
+        in_order: false,
         epoch: 0,
         counts: true,
         failed_attempts: Vec::new(),

@@ -43,7 +43,7 @@ async fn five_failures_trip_and_a_probe_recovers_with_the_whole_backlog() {
     rig.start_with(quick());
     let mut tripped = watch(&rig, "system.webhook.tripped").await;
     let mut recovered = watch(&rig, "system.webhook.recovered").await;
-    let receiver = Receiver::start(Behaviour::status(400)).await;
+    let receiver = Receiver::start(Behaviour::status(404)).await;
     let subscription = rig
         .subscribe("siem", &receiver.url(), &["attacker.>"])
         .await;
@@ -125,7 +125,11 @@ async fn gone_is_left_to_the_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_who_switches_it_on_need_not_wait_for_the_probe() {
     let mut rig = Rig::new().await;
-    rig.start_with(slow());
+    rig.start_with(WorkerConfig {
+        // The receiver would take the ping.
+        control_ping: false,
+        ..slow()
+    });
     let mut tripped = watch(&rig, "system.webhook.tripped").await;
     let receiver =
         Receiver::start(Behaviour::first(5, Behaviour::status(400), Behaviour::ok())).await;

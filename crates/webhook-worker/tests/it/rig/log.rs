@@ -2,6 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
+use webhook_model::DeliveryStatus;
+use webhook_store::DeliveryFilter;
+
 use super::{PATIENCE, Rig};
 
 /// A row of the delivery log.
@@ -60,5 +63,38 @@ impl Rig {
         tokio::time::timeout(PATIENCE, reached)
             .await
             .unwrap_or_else(|_| panic!("{count} deliveries of {uuid} become {status}"));
+    }
+}
+
+/// Most rows that [`Rig::statuses`] reads: more than any test that asks makes.
+const MOST: u64 = 500;
+
+impl Rig {
+    /// The statuses of one subscription's deliveries, on whatever database.
+    pub(crate) async fn statuses(&self, uuid: &str) -> Vec<DeliveryStatus> {
+        let filter = DeliveryFilter {
+            subscription: Some(uuid.to_owned()),
+            ..DeliveryFilter::default()
+        };
+        let page = self.store.deliveries(&filter, None, MOST).await.unwrap();
+        assert!(page.next.is_none(), "more than {MOST} rows");
+        page.items.into_iter().map(|row| row.status).collect()
+    }
+
+    /// [`recorded`](Self::recorded) on whatever database.
+    pub(crate) async fn reached(&self, uuid: &str, status: DeliveryStatus, count: usize) {
+        let reached = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                let statuses = self.statuses(uuid).await;
+                if statuses.iter().filter(|it| **it == status).count() >= count {
+                    return;
+                }
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(2 * PATIENCE, reached)
+            .await
+            .unwrap_or_else(|_| panic!("{count} deliveries of {uuid} become {status:?}"));
     }
 }
