@@ -112,16 +112,20 @@ impl Store {
         lease_rows(txn, subscription, due, Some(enabled), limit, owner, lease).await
     }
 
-    /// Leases the delivery of a subscription, tripped or not, that is due first, be it not yet:
-    /// for a probe.
+    /// Leases the delivery of a subscription, tripped or not, that is due first, be it not yet, and
+    /// is none of `tried`: for a probe.
     pub async fn claim_earliest(
         &self,
         subscription: &str,
+        tried: &[i64],
         owner: &str,
         lease: Duration,
     ) -> Result<Option<Claimed>, StoreError> {
         let txn = self.begin_write().await?;
-        let any = Column::NextAttemptAt.is_not_null();
+        let mut any = Column::NextAttemptAt.is_not_null();
+        if !tried.is_empty() {
+            any = any.and(Column::Id.is_not_in(tried.iter().copied()));
+        }
         let claimed = lease_rows(txn, subscription, any, None, 1, owner, lease).await?;
         Ok(claimed.into_iter().next())
     }

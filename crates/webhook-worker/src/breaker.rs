@@ -3,7 +3,7 @@
 //! decided.
 //!
 //! Whether the endpoint answers makes the difference. Silence trips at once, is probed with one
-//! event a turn, and is given up after days. Where the endpoint answers, the events may be at fault:
+//! event a turn, another each time, and is given up after days. Where the endpoint answers, the events may be at fault:
 //! a test ping is asked before it trips, and its turns try more than one event.
 
 use std::time::Duration;
@@ -199,6 +199,8 @@ impl Breaker {
                 Input::Tick,
             ) if now >= at => {
                 let trying = match outage.manner {
+                    // Turn about: it may be the oldest event that it does not answer.
+                    Manner::Silent if outage.turns % 3 == 1 => Candidate::Newest,
                     Manner::Silent => Candidate::Oldest,
                     Manner::Answers if self.may_ping(policy, now) => Candidate::Ping,
                     Manner::Answers => Candidate::Newest,
@@ -231,8 +233,10 @@ impl Breaker {
             _ => self,
         };
         if (outage.manner, result) == (Manner::Silent, Probe::Nothing) {
-            // There is nothing to ask it with; the next arrival is tried.
-            return (this, Action::Next(trying));
+            // With nothing to ask it, the next arrival is tried.
+            let trying = Candidate::Oldest;
+            let phase = Phase::Probing { outage, trying };
+            return (this.at(phase), Action::Next(trying));
         }
         let (manner, not_before) = match result {
             Probe::Taken => return (this.at(Phase::Healthy), Action::Recover),
@@ -320,6 +324,14 @@ impl Outage {
             turns: 0,
             manner,
             silent_since: (manner == Manner::Silent).then_some(now),
+        }
+    }
+
+    /// Whether what has waited longest is looked for among the rows first, turn about.
+    pub(crate) fn rows_first(self) -> bool {
+        match self.manner {
+            Manner::Answers => self.turns % 2 == 1,
+            Manner::Silent => self.turns % 3 == 2,
         }
     }
 

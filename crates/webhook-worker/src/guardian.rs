@@ -413,15 +413,12 @@ impl Guardian {
             Candidate::Ping => self.ask(&runtime.uuid, epoch, Ask::Ping).await,
             Candidate::Newest => self.ask(&runtime.uuid, epoch, Ask::Newest).await,
             Candidate::Oldest => {
-                let turns = match self.wards.0.get(&runtime.uuid).map(|it| it.breaker.phase) {
-                    Some(Phase::Probing { outage, .. }) if outage.manner == Manner::Answers => {
-                        outage.turns
-                    }
-                    _ => 0,
-                };
-                // Turn about, the rows first; where the order counts, its head is the one candidate.
+                let phase = self.wards.0.get(&runtime.uuid).map(|it| it.breaker.phase);
+                let rows_first =
+                    matches!(phase, Some(Phase::Probing { outage, .. }) if outage.rows_first());
+                // Where the order counts, its head is the one candidate.
                 let ordered = runtime.current().settings.ordered();
-                runtime.gate.offer_probe(turns % 2 == 1 && !ordered);
+                runtime.gate.offer_probe(rows_first && !ordered);
             }
         }
     }

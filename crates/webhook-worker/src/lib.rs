@@ -42,6 +42,7 @@ mod pair;
 mod pause;
 mod plan;
 mod prober;
+mod probing;
 mod recorder;
 mod redelivery;
 mod replay;
@@ -50,6 +51,8 @@ mod runtime;
 mod schedule;
 mod send;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod slots;
 mod status;
 mod supervisor;

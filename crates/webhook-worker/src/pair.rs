@@ -198,21 +198,24 @@ impl PairTask {
     /// speaks of the endpoint alone leaves the event waiting, any other moves it along its course.
     async fn probe(&self, consumer: &mut Consumer) -> Result<Step, BusError> {
         let offer_again = || self.runtime.gate.offer_probe(false);
-        let taken = self.take(consumer, 1).await;
+        let probing = &self.runtime.probing;
+        let taken = self.take(consumer, probing.look()).await;
         let Ok(Some(mut messages)) = taken else {
             offer_again();
             return taken.map(|_| Step::Stopped);
         };
-        let Some(message) = messages.pop() else {
+        if messages.is_empty() {
             offer_again();
             return Ok(Step::Taken);
-        };
-        if self.runtime.probing.was_tried(message.seq) {
-            // Another event goes first, if any waits.
-            self.give_back(consumer, &[message]);
+        }
+        let Some(place) = probing.untried(messages.iter().map(|it| it.seq)) else {
+            // A row goes first, if any waits.
+            self.give_back(consumer, &messages);
             self.runtime.gate.offer_probe(true);
             return Ok(Step::Taken);
-        }
+        };
+        let message = messages.swap_remove(place);
+        self.give_back(consumer, &messages);
         let dispatch = &self.context.dispatch;
         let release = Release::Message {
             acker: consumer.acker(),
@@ -232,6 +235,7 @@ impl PairTask {
             .conclude_probe(&job, &self.runtime, played, release)
             .await;
         if !concluded {
+            probing.tried_message(message.seq);
             self.give_back(consumer, &[message]);
         }
         Ok(Step::Taken)

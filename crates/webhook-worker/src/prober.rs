@@ -199,7 +199,7 @@ impl Prober {
         };
         let probed = finished.probed();
         if finished.waits() {
-            runtime.probing.tried(message.seq);
+            runtime.probing.tried_message(message.seq);
             return Some(probed);
         }
         let notice = Notice::Probed {

@@ -142,8 +142,16 @@ impl Redelivery {
             return;
         }
         let uuid = runtime.uuid.clone();
-        let row = match self.store.claim_earliest(&uuid, &self.owner, LEASE).await {
+        let tried = runtime.probing.tried_rows();
+        let claimed = self
+            .store
+            .claim_earliest(&uuid, &tried, &self.owner, LEASE)
+            .await;
+        let row = match claimed {
             Ok(Some(row)) => row,
+            Ok(None) if runtime.probing.forget_rows() => {
+                return runtime.gate.offer_probe(rows_first);
+            }
             // It was the rows' turn, but there are none: then it is the bus's.
             Ok(None) if rows_first => return runtime.gate.offer_probe(false),
             Ok(None) => {
@@ -171,6 +179,7 @@ impl Redelivery {
             }
         };
         if !concluded {
+            runtime.probing.tried_row(row.id);
             self.release(&row).await;
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     crew::Share,
     gate::Gate,
     pace::{Pace, Rate},
+    probing::Probing,
     slots::{Slot, Slots},
     window::Window,
 };
@@ -185,44 +186,6 @@ impl Streak {
     pub(crate) fn reset(&self) {
         let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         streak.count = 0;
-    }
-}
-
-/// The turn of probing that is under way.
-#[derive(Debug, Default)]
-pub(crate) struct Probing(Mutex<Turn>);
-
-#[derive(Debug, Default)]
-struct Turn {
-    epoch: i64,
-    tried: Option<u64>,
-}
-
-impl Probing {
-    /// A turn begins, of a tripped subscription at this epoch.
-    pub(crate) fn begin(&self, epoch: i64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Turn { epoch, tried: None };
-    }
-
-    /// The epoch that whoever takes the offer reports at.
-    pub(crate) fn epoch(&self) -> i64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).epoch
-    }
-
-    /// This event was tried in this turn, and waits.
-    pub(crate) fn tried(&self, seq: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).tried = Some(seq);
-    }
-
-    /// Whether this event was tried in this turn. It is told once: where nothing else waits, it may
-    /// be tried again.
-    pub(crate) fn was_tried(&self, seq: u64) -> bool {
-        let mut turn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let was = turn.tried == Some(seq);
-        if was {
-            turn.tried = None;
-        }
-        was
     }
 }
 

@@ -45,7 +45,7 @@ async fn a_head_is_seen_and_no_redelivery(database: Database) {
     assert_eq!(claimed, [9], "the head is tried in its place alone");
     assert!(
         store
-            .claim_earliest(&made.uuid, "one", LEASE)
+            .claim_earliest(&made.uuid, &[], "one", LEASE)
             .await
             .unwrap()
             .is_none()

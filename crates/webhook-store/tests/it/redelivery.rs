@@ -240,13 +240,13 @@ async fn only_active_subscriptions_have_anything_due(database: Database) {
     );
     assert!(due(&store).await.is_empty());
     let probe = store
-        .claim_earliest(&made.uuid, "one", LEASE)
+        .claim_earliest(&made.uuid, &[], "one", LEASE)
         .await
         .unwrap();
     assert_eq!(probe.unwrap().seq, 1);
     assert_eq!(
         store
-            .claim_earliest(&made.uuid, "two", LEASE)
+            .claim_earliest(&made.uuid, &[], "two", LEASE)
             .await
             .unwrap(),
         None
@@ -268,7 +268,7 @@ async fn a_deleted_subscriptions_rows_become_dead_letters(database: Database) {
     assert!(due(&store).await.is_empty());
     assert_eq!(
         store
-            .claim_earliest(&made.uuid, "one", LEASE)
+            .claim_earliest(&made.uuid, &[], "one", LEASE)
             .await
             .unwrap(),
         None

@@ -166,6 +166,15 @@ fn a_turn_with_a_silent_one_is_one_event() {
         Action::Next(Candidate::Oldest),
         "the next arrival is tried"
     );
+    // Another event each turn.
+    let next = |turns| {
+        let outage = outage(Manner::Silent, turns, 100);
+        let action = step(tripped(130, outage), Input::Tick, 130).1;
+        (action, outage.rows_first())
+    };
+    assert_eq!(next(1), (Action::Probe(Candidate::Newest), false));
+    assert_eq!(next(2), (Action::Probe(Candidate::Oldest), true));
+    assert_eq!(next(3), (Action::Probe(Candidate::Oldest), false));
 }
 
 #[test]

@@ -209,7 +209,11 @@ async fn a_pause_that_the_receiver_asked_for_outlives_the_worker() {
         Behaviour::ok(),
     ))
     .await;
-    rig.subscribe("siem", &receiver.url(), &["attacker.>"])
+    // The one that asked is due again when the pause is over, not by a longer schedule.
+    let settings = Settings::default()
+        .with_redelivery_schedule(vec![1, 1])
+        .unwrap();
+    rig.subscribe_with("siem", &receiver.url(), &["attacker.>"], settings)
         .await;
     rig.publish("attacker.observed").await;
     receiver.wait_for(1, PATIENCE).await;
