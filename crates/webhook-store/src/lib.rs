@@ -48,6 +48,7 @@ pub mod failpoints;
 #[cfg(not(feature = "failpoints"))]
 mod failpoints;
 mod failures;
+mod fingerprint;
 mod gaps;
 mod head;
 mod log;

@@ -9,8 +9,11 @@ use webhook_model::Subscription;
 
 use crate::{
     Pair, Position, Store, StoreError,
-    entities::pair::{self, Column},
-    redelivery,
+    entities::{
+        pair::{self, Column},
+        state,
+    },
+    fingerprint, redelivery,
     store::WriteTxn,
     subscriptions,
 };
@@ -26,7 +29,11 @@ impl Store {
     pub async fn sync_pairs(&self, uuid: &str, position: &Position) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
         let changed = match subscriptions::find_locked(&txn, uuid).await {
-            Ok(Some(subscription)) => !reconcile(&txn, &subscription, position).await?.is_empty(),
+            Ok(Some(subscription)) => {
+                let plan = reconcile(&txn, &subscription, position).await?;
+                let foreign = adopt(&txn, &subscription).await?;
+                foreign || !plan.is_empty()
+            }
             Ok(None) => {
                 redelivery::bury(&txn, uuid).await?;
                 !abandon(&txn, uuid, position).await?.is_empty()
@@ -38,6 +45,10 @@ impl Store {
             return txn.unused(false).await;
         }
         txn.bump_epoch(uuid).await?;
+        // The first bump of a row of DECNET's makes its state.
+        if let Ok(Some(subscription)) = subscriptions::find(txn.conn(), uuid).await {
+            fingerprint::write(&txn, &subscription).await?;
+        }
         txn.commit().await?;
         Ok(true)
     }
@@ -81,6 +92,19 @@ pub(crate) async fn reconcile(
     let plan = plan::plan(existing, &subscription.uuid, &wish, position);
     write(txn, &plan).await?;
     Ok(plan)
+}
+
+/// Whether the row's url or secret is another than was seen last. What waits is due now then, as it
+/// is after such a change through the API.
+async fn adopt(txn: &WriteTxn, subscription: &Subscription) -> Result<bool, StoreError> {
+    let uuid = &subscription.uuid;
+    let state = state::Entity::find_by_id(uuid).one(txn.conn()).await?;
+    let known = state.and_then(|state| state.fingerprint);
+    let foreign = known.is_some_and(|known| known != fingerprint::of(subscription));
+    if foreign {
+        redelivery::due_now(txn, uuid, subscription.settings.ordered()).await?;
+    }
+    Ok(foreign)
 }
 
 /// Ends every pair of a subscription that is gone.

@@ -6,6 +6,7 @@ use webhook_model::{Subscription, UtcTime};
 use crate::{
     BadRow, BreakerState, Pair, Snapshot, Store, StoreError, SubscriptionView,
     entities::{pair, state},
+    fingerprint,
     pairs::{self, plan::Wish},
     store, subscriptions,
 };
@@ -54,7 +55,7 @@ fn assemble(
 
     let mut views = Vec::with_capacity(subscriptions.len());
     let mut ended = Vec::new();
-    let mut out_of_step = Vec::new();
+    let (mut out_of_step, mut unmarked) = (Vec::new(), Vec::new());
     for subscription in subscriptions {
         if unreadable.contains(subscription.uuid.as_str()) {
             continue;
@@ -63,12 +64,17 @@ fn assemble(
             .remove(&subscription.uuid)
             .unwrap_or_default();
         pairs.sort_by(|a, b| a.filter.cmp(&b.filter));
-        if !Wish::of(&subscription).fits(&pairs) {
+        let state = states.get(&subscription.uuid);
+        let fingerprint = fingerprint::of(&subscription);
+        let known = state.and_then(|state| state.fingerprint.as_ref());
+        let foreign = known.is_some_and(|known| *known != fingerprint);
+        if foreign || !Wish::of(&subscription).fits(&pairs) {
             out_of_step.push(subscription.uuid.clone());
+        } else if state.is_some() && known.is_none() {
+            unmarked.push((subscription.uuid.clone(), fingerprint));
         }
         let (live, over) = pairs.into_iter().partition(|pair| pair.end_seq.is_none());
         ended.extend::<Vec<Pair>>(over);
-        let state = states.get(&subscription.uuid);
         views.push(SubscriptionView {
             epoch: state.map_or(0, |state| state.epoch),
             breaker: BreakerState::of(subscription.state, state, now),
@@ -97,5 +103,6 @@ fn assemble(
         ended,
         skipped,
         out_of_step,
+        unmarked,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     BadRow, NewSubscription, Patched, Position, Store, StoreError, SubscriptionPatch, backend,
     breaker,
     entities::{state, subscription::WebhookSubscriptions as Column},
-    pairs, redelivery, settings,
+    fingerprint, pairs, redelivery, settings,
     store::WriteTxn,
 };
 
@@ -60,6 +60,7 @@ impl Store {
         settings::write(&txn, &subscription.uuid, &subscription.settings).await?;
         pairs::reconcile(&txn, &subscription, position).await?;
         txn.bump_epoch(&subscription.uuid).await?;
+        fingerprint::write(&txn, &subscription).await?;
         txn.commit().await?;
         crate::failpoints::crash_point!(CREATED);
         Ok(subscription)
@@ -136,6 +137,7 @@ impl Store {
         }
         let ended = pairs::reconcile(&txn, &new, position).await?.ended;
         txn.bump_epoch(uuid).await?;
+        fingerprint::write(&txn, &new).await?;
         if new.state != old.state {
             state::Entity::update(breaker::reset(uuid))
                 .exec(txn.conn())

@@ -137,9 +137,13 @@ pub struct Snapshot {
     pub ended: Vec<Pair>,
     /// Rows that cannot be read. Their pairs are left as they are and appear nowhere here.
     pub skipped: Vec<BadRow>,
-    /// Subscriptions whose live pairs do not fit their row, because DECNET wrote or deleted it:
+    /// Subscriptions whose live pairs do not fit their row, or whose url or secret is another than
+    /// was seen last, because DECNET wrote or deleted it:
     /// call [`Store::sync_pairs`](crate::Store::sync_pairs) for each, then read again.
     pub out_of_step: Vec<String>,
+    /// Rows that an earlier version saw, with what they look like: hand them to
+    /// [`Store::mark`](crate::Store::mark), so that a change by DECNET shows from now on.
+    pub unmarked: Vec<(String, String)>,
 }
 
 /// The outcome of one delivery.

@@ -9,6 +9,9 @@ const SYNC_ROUNDS: usize = 3;
 /// What the tables say, with pairs for every row that can be read.
 pub(crate) async fn snapshot(store: &Store, bus: &Bus) -> Result<Snapshot, StoreError> {
     let mut snapshot = store.snapshot().await?;
+    if !snapshot.unmarked.is_empty() {
+        store.mark(&snapshot.unmarked).await?;
+    }
     for _ in 0..SYNC_ROUNDS {
         if snapshot.out_of_step.is_empty() {
             break;

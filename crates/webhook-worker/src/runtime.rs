@@ -153,6 +153,7 @@ pub(crate) struct Streak(Mutex<Failed>);
 #[derive(Debug, Default)]
 struct Failed {
     count: u32,
+    gone: bool,
     last: Option<(EndpointVerdict, Option<String>)>,
 }
 
@@ -161,11 +162,17 @@ impl Streak {
     pub(crate) fn after(&self, delivered: bool, failed: bool) -> u32 {
         let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if delivered {
-            streak.count = 0;
+            (streak.count, streak.gone) = (0, false);
         } else if failed {
             streak.count = streak.count.saturating_add(1);
         }
         streak.count
+    }
+
+    /// Notes a 410; whether it is not the first one.
+    pub(crate) fn gone_before(&self) -> bool {
+        let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut streak.gone, true)
     }
 
     /// Notes how a failure ended.
@@ -185,7 +192,7 @@ impl Streak {
     /// Begins anew.
     pub(crate) fn reset(&self) {
         let mut streak = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        streak.count = 0;
+        (streak.count, streak.gone) = (0, false);
     }
 }
 

@@ -167,6 +167,9 @@ impl Dispatch {
         let first = job.rounds == Rounds::First && !probes;
         let failed = first && matches!(round.outcome, Outcome::Final | Outcome::Exhausted);
         let streak = runtime.streak.after(round.is_delivered(), failed);
+        let in_doubt = streak > self.threshold && !runtime.gate.is_well();
+        // One 410 is enough to know.
+        let gone_before = round.outcome == Outcome::Gone && runtime.streak.gone_before();
         let judged = judge(
             Ended {
                 outcome: round.outcome,
@@ -176,7 +179,7 @@ impl Dispatch {
                 rounds: job.rounds,
                 stale: now.epoch != began.epoch,
                 probes,
-                doubtful: first && streak > self.threshold && !runtime.gate.is_well(),
+                doubtful: first && (in_doubt || gone_before),
                 head_since: job.head_since,
             },
             &now.settings,

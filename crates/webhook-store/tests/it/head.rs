@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use webhook_model::{DeliveryStatus::Retrying, Settings, UtcTime};
-use webhook_store::{DeliveryRecord, RetryOutcome, SettingsChange, Store, SubscriptionPatch};
+use webhook_store::{
+    DeliveryRecord, NewSubscription, RetryOutcome, SettingsChange, Store, SubscriptionPatch,
+};
 
 use crate::support::*;
 
@@ -31,7 +33,11 @@ async fn due_in(store: &Store, uuid: &str) -> Duration {
 
 async fn a_head_is_seen_and_no_redelivery(database: Database) {
     let store = database.open().await;
-    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let ordered = NewSubscription {
+        settings: Settings::default().with_ordered(true),
+        ..new("siem", &["a"])
+    };
+    let made = store.create(ordered, &at(1)).await.unwrap();
     assert_eq!(store.head(&made.uuid).await.unwrap(), None);
     let first = head(due_at(&made, 7, PAST));
     store
@@ -113,8 +119,10 @@ async fn a_head_is_retried_and_skipped(database: Database) {
 async fn a_correction_makes_what_waits_due(database: Database) {
     let store = database.open().await;
     let ordered = Settings::default().with_ordered(true);
-    let mut with = new("siem", &["a"]);
-    with.settings = ordered.clone();
+    let with = NewSubscription {
+        settings: ordered.clone(),
+        ..new("siem", &["a"])
+    };
     let made = store.create(with, &at(1)).await.unwrap();
     let rows = [head(due_at(&made, 7, FUTURE)), due_at(&made, 8, FUTURE)];
     assert!(rows.iter().all(|row| row.status == Retrying));

@@ -63,6 +63,7 @@ fn snapshot(rows: &[(&str, &[Pair])], ended: &[Pair], bad: &[&str]) -> Snapshot 
             })
             .collect(),
         out_of_step: Vec::new(),
+        unmarked: Vec::new(),
     }
 }
 

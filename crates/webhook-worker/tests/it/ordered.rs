@@ -86,6 +86,7 @@ async fn failures_in_place_count_across_a_restart() {
     let mut rig = Rig::new().await;
     let config = || WorkerConfig {
         circuit_threshold: 2,
+        control_ping: false,
         cool_down: Duration::from_secs(300),
         ..WorkerConfig::default()
     };

@@ -379,3 +379,50 @@ async fn what_decnets_dashboard_enables_delivers_again() {
     }
     rig.drain().await;
 }
+
+/// DECNET writes the row and nothing else, also while no worker runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_decnet_corrects_is_corrected_now() {
+    let mut rig = Rig::started().await;
+    let (wrong, right) = (
+        Receiver::start(Behaviour::status(500)).await,
+        Receiver::builder(Behaviour::ok())
+            .secret("the-secret-that-decnet-wrote")
+            .start()
+            .await,
+    );
+    let decnet = rusqlite::Connection::open(rig.dir.path().join("decnet.db")).unwrap();
+    decnet.busy_timeout(Duration::from_secs(5)).unwrap();
+    for running in [true, false] {
+        let name = format!("siem {running}");
+        let subscription = rig.subscribe(&name, &wrong.url(), &["attacker.>"]).await;
+        rig.publish_many("attacker.observed", 3).await;
+        rig.recorded(&subscription.uuid, "retrying", 3).await;
+        if !running {
+            rig.drain().await;
+        }
+        let correct = "UPDATE webhook_subscriptions SET url = ?2, secret = ?3 WHERE uuid = ?1";
+        let written = decnet.execute(
+            correct,
+            [
+                &subscription.uuid,
+                &right.url(),
+                "the-secret-that-decnet-wrote",
+            ],
+        );
+        assert_eq!(written.unwrap(), 1);
+        if running {
+            rig.signal().await;
+        } else {
+            rig.start();
+        }
+        rig.recorded(&subscription.uuid, "delivered", 3).await;
+        assert!(
+            right
+                .received()
+                .iter()
+                .all(webhook_testkit::Received::is_verified)
+        );
+    }
+    rig.drain().await;
+}
