@@ -34,7 +34,9 @@ pub use build::{event, free_port, temp_dir};
 pub use mariadb::MariaDb;
 pub use nats::{NatsAccount, NatsCluster, NatsServer, nats_certificates};
 pub use postgres::Postgres;
-pub use receiver::{Behaviour, Builder, Certificate, Decide, Log, Received, Receiver, self_signed};
+pub use receiver::{
+    Behaviour, Builder, Certificate, Decide, End, Log, Received, Receiver, self_signed,
+};
 pub use reconcile::{Reconciler, Report};
 pub use signature::Signatures;
 pub use soak::{long_or_short, soak};

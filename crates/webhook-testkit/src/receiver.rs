@@ -26,7 +26,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use behaviour::{Behaviour, Decide};
+pub use behaviour::{Behaviour, Decide, End};
 pub use log::{Log, Received};
 pub use tls::{Certificate, self_signed};
 

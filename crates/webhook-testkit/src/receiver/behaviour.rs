@@ -42,12 +42,27 @@ pub enum Behaviour {
     CloseBeforeAnswer,
     /// Writes these bytes instead of an answer, and closes.
     Raw(Bytes),
+    /// Writes these bytes instead of an answer, and ends the connection in another way.
+    RawThen(Bytes, End),
     /// Waits, then behaves.
     Delay(Duration, Box<Behaviour>),
     /// Behaves one way for this many requests, then another.
     First(usize, Box<Behaviour>, Box<Behaviour>),
     /// Decides by what it received.
     Decide(Decide),
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Closed, over TLS without the close_notify that says so.
+    Abrupt,
+    /// Reset (RST).
+    Reset,
+    /// Closed for sending alone; held until the other side gives up.
+    HalfClosed,
+    /// Held in silence until the other side gives up.
+    Held,
 }
 
 /// Decides by what was received, e.g. by its event id.

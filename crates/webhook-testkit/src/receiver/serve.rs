@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Behaviour, Shared,
+    Behaviour, End, Shared,
     http::{self, Request},
     log::{Received, header},
 };
@@ -182,6 +182,17 @@ async fn answer(stream: &mut impl Connection, behaviour: Behaviour) -> io::Resul
         }
         Behaviour::CloseBeforeAnswer => {}
         Behaviour::Raw(bytes) => stream.write_all(&bytes).await?,
+        Behaviour::RawThen(bytes, end) => {
+            stream.write_all(&bytes).await?;
+            stream.flush().await?;
+            match end {
+                End::Abrupt => return Err(io::ErrorKind::ConnectionAborted.into()),
+                End::Reset => return reset(stream),
+                End::HalfClosed => stream.shutdown().await?,
+                End::Held => {}
+            }
+            until_closed(stream).await?;
+        }
         Behaviour::Delay(..) | Behaviour::First(..) | Behaviour::Decide(_) => {
             unreachable!("settled before")
         }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -17,6 +17,8 @@ pub enum Certificate {
     WrongName,
     /// Ran out in 2020.
     Expired,
+    /// An authority's (CA:TRUE).
+    Authority,
 }
 
 /// A fresh self-signed certificate for these names, and its key.
@@ -44,6 +46,9 @@ pub(super) fn acceptor(kind: Certificate) -> (TlsAcceptor, CertificateDer<'stati
     if kind == Certificate::Expired {
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(2020, 1, 1);
+    }
+    if kind == Certificate::Authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     }
     let (certificate, key) = sign(params);
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
