@@ -1,11 +1,15 @@
 use std::fmt;
 
-use url::Url;
+use url::{Host, Url};
 
 use crate::topic::shown;
 
 /// Longest endpoint URL, in characters, before and after normalisation.
 pub const MAX_URL_CHARS: usize = 2083;
+
+/// Longest label of a host name, and longest host name, in bytes (RFC 1035 §2.3.4).
+const MAX_LABEL_BYTES: usize = 63;
+const MAX_HOST_BYTES: usize = 253;
 
 /// Why a text is no endpoint URL. Userinfo is never shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +26,25 @@ pub enum UrlError {
     /// `user:password@` would be sent in clear and end up in logs.
     #[error("URL contains a user name or password; put credentials into a header or the path")]
     Userinfo,
+    /// A name that DNS cannot hold.
+    #[error(
+        "URL host {0:?} cannot be resolved: {1}; write a name that DNS can hold, or an address"
+    )]
+    Host(String, HostError),
+}
+
+/// Why a host name cannot be resolved, whatever the name servers know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// Two dots in a row, or a dot at the beginning.
+    #[error("it has an empty label")]
+    EmptyLabel,
+    /// A label of more than 63 bytes.
+    #[error("a label has {0} bytes; at most {MAX_LABEL_BYTES} are taken")]
+    LongLabel(usize),
+    /// More than 253 bytes in all.
+    #[error("it has {0} bytes; at most {MAX_HOST_BYTES} are taken")]
+    TooLong(usize),
 }
 
 /// An http or https URL, normalised by the WHATWG rules, without userinfo or fragment use.
@@ -45,6 +68,9 @@ impl EndpointUrl {
         if url.as_str().len() > MAX_URL_CHARS {
             return Err(UrlError::TooLong(url.as_str().len()));
         }
+        if let Some(Host::Domain(name)) = url.host() {
+            check_host(name).map_err(|error| UrlError::Host(shown(name), error))?;
+        }
         Ok(Self(url))
     }
 
@@ -61,6 +87,23 @@ impl EndpointUrl {
     /// Whether deliveries would travel unencrypted.
     pub fn is_insecure(&self) -> bool {
         self.0.scheme() == "http"
+    }
+}
+
+/// Whether DNS can hold a name. Which characters it has is no question of DNS: `my_receiver` is one.
+fn check_host(name: &str) -> Result<(), HostError> {
+    // The root's own dot.
+    let name = name.strip_suffix('.').unwrap_or(name);
+    for label in name.split('.') {
+        match label.len() {
+            0 => return Err(HostError::EmptyLabel),
+            1..=MAX_LABEL_BYTES => {}
+            bytes => return Err(HostError::LongLabel(bytes)),
+        }
+    }
+    match name.len() {
+        ..=MAX_HOST_BYTES => Ok(()),
+        bytes => Err(HostError::TooLong(bytes)),
     }
 }
 
@@ -126,6 +169,75 @@ mod tests {
             EndpointUrl::parse(&long),
             Err(UrlError::TooLong(_))
         ));
+    }
+
+    #[test]
+    fn any_name_that_dns_can_hold_is_a_host() {
+        let label = "a".repeat(63);
+        let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
+        assert_eq!(longest.len(), 253);
+        for host in [
+            "my_receiver",
+            "my_receiver:8080",
+            "-a-.0_b",
+            "siem.",
+            "a--b.example",
+            &label,
+            &longest,
+            &format!("{longest}."),
+        ] {
+            let url = format!("http://{host}/");
+            assert_eq!(EndpointUrl::parse(&url).unwrap().as_str(), url);
+        }
+    }
+
+    #[test]
+    fn a_host_that_dns_cannot_hold_is_refused() {
+        let long = "a".repeat(64);
+        let longer = [
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(62),
+        ]
+        .join(".");
+        for (host, expected) in [
+            ("a..b", HostError::EmptyLabel),
+            (".a", HostError::EmptyLabel),
+            (".", HostError::EmptyLabel),
+            ("a..", HostError::EmptyLabel),
+            (&long, HostError::LongLabel(64)),
+            (&format!("x.{long}.y"), HostError::LongLabel(64)),
+            (&longer, HostError::TooLong(254)),
+        ] {
+            match EndpointUrl::parse(&format!("http://{host}/")) {
+                Err(UrlError::Host(_, error)) => assert_eq!(error, expected, "{host}"),
+                other => panic!("{host}: {other:?}"),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// What is taken is what DNS can hold, by a rule written in another way.
+        #[test]
+        fn hosts_are_judged_as_dns_does(name in "[a-z0-9_-]{0,70}(\\.[a-z_-]{0,66}){0,6}\\.?") {
+            let absolute = format!("{}.", name.strip_suffix('.').unwrap_or(&name));
+            // As it goes over the wire: each label behind its length, and the root's.
+            let wire: usize = absolute.split('.').map(|label| label.len() + 1).sum();
+            let labels: Vec<_> = absolute.split('.').collect();
+            let (root, labels) = labels.split_last().unwrap();
+            let holds = root.is_empty()
+                && wire <= 255
+                && labels.iter().all(|label| (1..=63).contains(&label.len()));
+            // Whatever else the URL's own rules say about a host.
+            match EndpointUrl::parse(&format!("http://{name}/")) {
+                Ok(url) if matches!(url.url().host(), Some(Host::Domain(_))) => {
+                    proptest::prop_assert!(holds, "{name}");
+                }
+                Err(UrlError::Host(..)) => proptest::prop_assert!(!holds, "{name}"),
+                _ => {}
+            }
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub mod topics;
 pub use decode::{MAX_EVENT_BYTES, Place, Undecodable};
 pub use delivery::{DeliveryStatus, UnknownStatus};
 pub use disjoint::{Filter, disjoint, joint};
-pub use endpoint::{EndpointUrl, MAX_URL_CHARS, UrlError};
+pub use endpoint::{EndpointUrl, HostError, MAX_URL_CHARS, UrlError};
 pub use event::Event;
 pub use field::FieldError;
 pub use id::{EventId, IdError};
