@@ -1,17 +1,18 @@
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, header};
-use reqwest::{Body, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout};
 use webhook_model::UtcTime;
 
 use crate::{
-    DeliveryClient, Endpoint, EndpointVerdict, LocalFault, PreparedEvent, Verdict,
+    DeliveryClient, Endpoint, PreparedEvent, Verdict,
     classify::{classify, describe},
     failure::{self, Failed, FailureKind, Phase},
     headers::is_custom_header,
-    sign,
+    retry_after, sign,
+    transport::{Answered, Body, Target, TransportError},
 };
 
 /// Bytes of an answer that are read: enough for any acknowledgement, little enough for a
@@ -19,6 +20,8 @@ use crate::{
 pub const MAX_ANSWER_BYTES: usize = 16 * 1024;
 /// Bytes of an answer that are kept for people to read.
 pub const MAX_KEPT_ANSWER_BYTES: usize = 1024;
+/// Longest wait for an answer's body, which is read for people alone: its status has decided.
+const MAX_BODY_WAIT: Duration = Duration::from_secs(2);
 /// Longest error text: what `last_error` holds.
 pub const MAX_ERROR_CHARS: usize = 512;
 
@@ -27,145 +30,228 @@ pub const MAX_ERROR_CHARS: usize = 512;
 pub struct Attempt {
     /// When it began; the timestamp that it signed.
     pub at: UtcTime,
-    /// How long it took, the answer's body included.
+    /// How long it took, what was read of the answer's body included.
     pub duration: Duration,
-    /// The answer's status, also when its body then broke off.
+    /// The answer's status, whatever then became of its body.
     pub status: Option<u16>,
     /// What it means for the event.
     pub verdict: Verdict,
     /// Why it is no success: `http 503`, `non-retryable 404`, or a network error in words;
     /// at most [`MAX_ERROR_CHARS`].
     pub error: Option<String>,
-    /// Why there is no whole answer, if there is none.
+    /// Why there is no answer, if there is none.
     pub failure: Option<FailureKind>,
     /// The answer's first [`MAX_KEPT_ANSWER_BYTES`], as they came.
     pub answer: Bytes,
 }
 
-/// What is known of an answer so far; outlives a time-out.
+/// How far an attempt has come; outlives a time-out.
 #[derive(Default)]
-struct Answer {
-    status: Option<u16>,
-    retry_after: Option<HeaderValue>,
-    kept: BytesMut,
+struct Progress {
     phase: Phase,
+    /// It is on a connection that served others before.
+    is_kept: bool,
+    answer: Option<Answer>,
 }
 
-/// A network error and whether another attempt can end otherwise.
-struct Failure {
-    failed: Failed,
-    verdict: Verdict,
+/// What is known of an answer.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    kept: BytesMut,
 }
 
 impl DeliveryClient {
     /// Signs and POSTs an event once. Everything is bounded: time, by the endpoint's or the
     /// client's time-out, and the answer, by [`MAX_ANSWER_BYTES`].
     ///
-    /// An answer whose body breaks off or stalls is no success; another status than 2xx stands.
-    /// A literal address that the egress guard refuses is final, a name that now resolves to
-    /// none but refused addresses is not: its next resolution may differ.
+    /// The status decides, whatever becomes of the answer's body. 408, 421 and 425 say that a
+    /// request was not processed on its connection: it is repeated once on a new one, and what
+    /// comes then stands. A literal address that the egress guard refuses is final, a name that
+    /// now resolves to none but refused addresses is not: its next resolution may differ.
     pub async fn attempt(&self, endpoint: &Endpoint, event: &PreparedEvent) -> Attempt {
         let at = UtcTime::now();
         let started = Instant::now();
         let limit = endpoint.timeout.unwrap_or(self.config().attempt_timeout);
-        let mut answer = Answer::default();
-        let result = match timeout(limit, self.exchange(endpoint, event, at, &mut answer)).await {
+        let target = Target::of(endpoint.url.url());
+        let mut progress = Progress::default();
+        let exchange = self.exchange(&target, endpoint, event, at, &mut progress);
+        let result = match timeout(limit, exchange).await {
             Ok(result) => result,
-            Err(_) => Err(Failure {
-                failed: failure::timed_out(limit, self.config().connect_timeout, answer.phase),
-                verdict: Verdict::SILENT,
-            }),
+            Err(_) => Err(failure::timed_out(limit, progress.phase)),
         };
-        let failure = result.as_ref().err().map(|failure| failure.failed.kind);
-        let (verdict, error) = conclude(&answer, result);
-        Attempt {
+        let attempt = |verdict, error| Attempt {
             at,
             duration: started.elapsed(),
-            status: answer.status,
+            status: None,
             verdict,
             error,
-            failure,
-            answer: answer.kept.freeze(),
+            failure: None,
+            answer: Bytes::new(),
+        };
+        match (progress.answer, result) {
+            (Some(answer), _) => {
+                let status = answer.status.as_u16();
+                let now = retry_after::clock(&answer.headers, UtcTime::now());
+                let retry_after = answer.headers.get(header::RETRY_AFTER);
+                let verdict = classify(status, retry_after, now);
+                Attempt {
+                    status: Some(status),
+                    answer: answer.kept.freeze(),
+                    ..attempt(verdict, describe(status, verdict))
+                }
+            }
+            (None, Err(failed)) => {
+                if progress.is_kept {
+                    self.transport().forget(&target);
+                }
+                Attempt {
+                    failure: Some(failed.kind),
+                    ..attempt(failed.verdict, Some(failed.text))
+                }
+            }
+            (None, Ok(())) => unreachable!("an exchange without an answer is a failure"),
         }
     }
 
     async fn exchange(
         &self,
+        target: &Target<'_>,
         endpoint: &Endpoint,
         event: &PreparedEvent,
         at: UtcTime,
-        answer: &mut Answer,
-    ) -> Result<(), Failure> {
+        progress: &mut Progress,
+    ) -> Result<(), Failed> {
         let url = endpoint.url.url();
-        self.egress().check_url(url).map_err(|refusal| Failure {
-            failed: failure::refused(&refusal),
-            verdict: Verdict::refused(EndpointVerdict::Silent),
-        })?;
+        self.egress()
+            .check_url(url)
+            .map_err(|refusal| failure::refused_for_good(&refusal))?;
         if url.scheme() == "https" && !self.has_roots() {
-            return Err(Failure {
-                failed: failure::no_roots(),
-                verdict: Verdict::Ourselves(LocalFault::Roots),
-            });
+            return Err(failure::no_roots());
         }
-        let failed = |error: reqwest::Error, phase| Failure {
-            failed: failure::reported(&error, phase, self.config().connect_timeout),
-            verdict: Verdict::SILENT,
-        };
-        let request = request(endpoint, event, at);
-        let mut response = match self.http().execute(request).await {
-            Ok(response) => response,
-            Err(error) => return Err(failed(error, Phase::Request)),
-        };
-        answer.phase = Phase::Body;
-        answer.status = Some(response.status().as_u16());
-        answer.retry_after = response.headers().get(header::RETRY_AFTER).cloned();
-        let mut read = 0;
-        // Dropping a response that was not read to its end closes its connection.
-        while read < MAX_ANSWER_BYTES {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    read += chunk.len();
-                    let room = MAX_KEPT_ANSWER_BYTES - answer.kept.len();
-                    answer
-                        .kept
-                        .extend_from_slice(&chunk[..room.min(chunk.len())]);
+        let transport = self.transport();
+        let (mut fresh, mut repeated, mut http1) = (false, false, false);
+        loop {
+            let opened = transport.connection(target, fresh, &mut progress.phase);
+            let mut lease = match opened.await {
+                Ok(lease) => lease,
+                Err(error) => return Err(failure::reported(&error, progress.phase)),
+            };
+            progress.phase = Phase::Answer;
+            progress.is_kept = lease.is_kept();
+            let request = self.request(target, endpoint, event, at);
+            let request = request.map_err(|error| failure::reported(&error, progress.phase))?;
+            // Whatever leads to another turn, it does so once.
+            fresh = true;
+            match lease.send(request).await {
+                Answered::Head(response) => {
+                    let (head, body) = response.into_parts();
+                    if says_not_processed(head.status) && !repeated {
+                        repeated = true;
+                        continue;
+                    }
+                    let answer = progress.answer.insert(Answer {
+                        status: head.status,
+                        headers: head.headers,
+                        kept: BytesMut::new(),
+                    });
+                    let rest = async {
+                        if read(body, &mut answer.kept).await && lease.is_reusable().await {
+                            transport.keep(target, lease);
+                        }
+                    };
+                    if timeout(MAX_BODY_WAIT, rest).await.is_err() {
+                        tracing::debug!("an answer's body was not waited for");
+                    }
+                    return Ok(());
                 }
-                Ok(None) => break,
-                Err(error) => return Err(failed(error, Phase::Body)),
+                Answered::Unsent(_) if lease.is_kept() => {}
+                Answered::Failed(error) if !http1 && refuses_http2(&error) => {
+                    http1 = true;
+                    transport.avoid_http2(target);
+                }
+                Answered::Failed(error) if !repeated && was_not_processed(&error) => {
+                    repeated = true;
+                }
+                Answered::Unsent(error) | Answered::Failed(error) => {
+                    return Err(failure::reported(&error, progress.phase));
+                }
             }
         }
-        Ok(())
+    }
+
+    fn request(
+        &self,
+        target: &Target<'_>,
+        endpoint: &Endpoint,
+        event: &PreparedEvent,
+        at: UtcTime,
+    ) -> Result<Request<Body>, TransportError> {
+        let mut request = Request::new(Body::new(event.body().clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.uri()?;
+        *request.extensions_mut() = self.transport().header_names().clone();
+        let headers = request.headers_mut();
+        *headers = sign(&endpoint.secret, event, at);
+        headers.insert(header::HOST, target.authority()?);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::USER_AGENT, self.user_agent().clone());
+        for (name, value) in &endpoint.headers {
+            if is_custom_header(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers
+            .entry(header::ACCEPT)
+            .or_insert(HeaderValue::from_static("*/*"));
+        Ok(request)
     }
 }
 
-fn request(endpoint: &Endpoint, event: &PreparedEvent, at: UtcTime) -> Request {
-    let mut request = Request::new(Method::POST, endpoint.url.url().clone());
-    let headers = request.headers_mut();
-    *headers = sign(&endpoint.secret, event, at);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    for (name, value) in &endpoint.headers {
-        if is_custom_header(name) {
-            headers.append(name, value.clone());
-        }
-    }
-    *request.body_mut() = Some(Body::from(event.body().clone()));
-    request
+/// RFC 9110 §15.5.9 and §15.5.20, RFC 8470 §5.2: another connection may fare better.
+fn says_not_processed(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_EARLY
+    )
 }
 
-fn conclude(answer: &Answer, result: Result<(), Failure>) -> (Verdict, Option<String>) {
-    let verdict = answer
-        .status
-        .map(|status| classify(status, answer.retry_after.as_ref(), UtcTime::now()));
-    match (answer.status.zip(verdict), result) {
-        (Some((status, verdict)), Ok(())) => (verdict, describe(status, verdict)),
-        (None, Err(failure)) => (failure.verdict, Some(failure.failed.text)),
-        (Some((_, verdict)), Err(failure)) if verdict.is_delivered() => {
-            (failure.verdict, Some(failure.failed.text))
+/// RFC 9113 §7.
+fn refuses_http2(error: &TransportError) -> bool {
+    failure::http2_reason(error) == Some(h2::Reason::HTTP_1_1_REQUIRED)
+}
+
+/// RFC 9113 §8.7: the stream was refused, or the connection was going away before it.
+fn was_not_processed(error: &TransportError) -> bool {
+    matches!(
+        failure::http2_reason(error),
+        Some(h2::Reason::REFUSED_STREAM | h2::Reason::NO_ERROR)
+    )
+}
+
+/// Reads an answer's body, at most [`MAX_ANSWER_BYTES`], and keeps its beginning. Whether that was
+/// all of it: dropping one that was not read to its end closes its connection.
+async fn read(mut body: Incoming, kept: &mut BytesMut) -> bool {
+    let mut read = 0;
+    while read < MAX_ANSWER_BYTES {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame {
+            None => return true,
+            Some(Ok(frame)) => {
+                if let Some(chunk) = frame.data_ref() {
+                    read += chunk.len();
+                    let room = MAX_KEPT_ANSWER_BYTES - kept.len();
+                    kept.extend_from_slice(&chunk[..room.min(chunk.len())]);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "an answer's body broke off");
+                return false;
+            }
         }
-        (Some((status, verdict)), Err(_)) => (verdict, describe(status, verdict)),
-        (None, Ok(())) => unreachable!("an exchange without a status is a failure"),
     }
+    false
 }

@@ -22,8 +22,17 @@ pub struct DeliveryConfig {
     /// `User-Agent`. Default `decnet-webhook/<version>`.
     pub user_agent: String,
     /// Trusted besides the platform's roots (which the usual `SSL_CERT_FILE` and `SSL_CERT_DIR`
-    /// override). Default none.
+    /// override): `DECNET_WEBHOOK_CA_FILE`. Default none.
     pub extra_roots: Vec<CertificateDer<'static>>,
+    /// Connections kept unused in sum, besides at most 64 to one origin. Default 512: half of the
+    /// descriptors that a process commonly has.
+    pub max_kept_connections: usize,
+    /// Age from which on a kept connection is not used again, so that a receiver behind a load
+    /// balancer can move. Default 5 min.
+    pub max_connection_age: Duration,
+    /// Age from which on a name is resolved again before a connection kept under it is used. One
+    /// that leads to an address which the name no longer has is not used any more. Default 30 s.
+    pub resolve_every: Duration,
 }
 
 impl Default for DeliveryConfig {
@@ -35,6 +44,9 @@ impl Default for DeliveryConfig {
             name_servers: Vec::new(),
             user_agent: concat!("decnet-webhook/", env!("CARGO_PKG_VERSION")).to_owned(),
             extra_roots: Vec::new(),
+            max_kept_connections: 512,
+            max_connection_age: Duration::from_secs(300),
+            resolve_every: Duration::from_secs(30),
         }
     }
 }
@@ -56,7 +68,4 @@ pub enum BuildError {
     /// No TLS version in common with the provider.
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
-    /// The HTTP client refused its settings.
-    #[error("HTTP client cannot be set up")]
-    Http(#[source] reqwest::Error),
 }

@@ -7,31 +7,57 @@ mod system;
 mod tests;
 
 use std::{
-    error::Error,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use hickory_resolver::net::NetError;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use hickory_resolver::{
+    TokioResolver,
+    net::NetError,
+    proto::{
+        ProtoError,
+        rr::{Name, RecordType},
+    },
+};
 
-use crate::EgressPolicy;
+use crate::{EgressPolicy, LocalFault, Refusal, failure::local_fault};
 use single_flight::SingleFlight;
 use system::System;
 
 /// Bound of one resolution, all servers and retries included: leaves half of the connect
 /// time-out to the connection.
 const DNS_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Wait for any word of the name servers, after they had none for a name.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Why a name has no address. Cloned to everybody who waited for it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DnsError {
     #[error("name {0} does not exist or has no address")]
     NotFound(String),
-    #[error("time-out after {DNS_TIMEOUT:?} resolving {0}")]
+    #[error(
+        "time-out after {DNS_TIMEOUT:?} resolving {0}; the name servers answer, but not for it"
+    )]
     TimedOut(String),
     #[error("name {0} cannot be resolved: {1}")]
     Failed(String, String),
+    /// Whatever the name.
+    #[error(
+        "the name servers of this machine do not answer, {0} cannot be resolved; check \
+         /etc/resolv.conf and that this machine reaches them"
+    )]
+    Unanswered(String),
+    #[error("name {0} cannot be resolved: {1}")]
+    Local(String, LocalFault),
+}
+
+/// Why a name leads nowhere.
+#[derive(Debug)]
+pub(crate) enum ResolveError {
+    /// To where nothing may go.
+    Refused(Refusal),
+    Dns(DnsError),
 }
 
 type Answer = Result<Arc<[IpAddr]>, DnsError>;
@@ -42,6 +68,7 @@ pub(crate) struct GuardedResolver {
     policy: Arc<EgressPolicy>,
     system: Arc<Mutex<System>>,
     lookups: Arc<SingleFlight<Answer>>,
+    controls: Arc<SingleFlight<bool>>,
 }
 
 impl GuardedResolver {
@@ -50,47 +77,96 @@ impl GuardedResolver {
             policy: Arc::new(policy),
             system: Arc::new(Mutex::new(System::new(name_servers))),
             lookups: Arc::new(SingleFlight::new()),
+            controls: Arc::new(SingleFlight::new()),
         }
     }
 
-    async fn permitted(self, name: String) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
-        self.policy.check_name(&name)?;
-        let start = || look_up(Arc::clone(&self.system), name.clone());
-        let addrs = self.lookups.join(&name, start).await?;
-        Ok(self.policy.permitted(&name, &addrs)?)
+    /// The addresses of a name that may be connected to; at least one.
+    pub(crate) async fn permitted(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let refused = ResolveError::Refused;
+        self.policy.check_name(name).map_err(refused)?;
+        let start = || look_up(self.clone(), name.to_owned());
+        let addrs = self.lookups.join(name, start).await;
+        let addrs = addrs.map_err(ResolveError::Dns)?;
+        self.policy.permitted(name, &addrs).map_err(refused)
+    }
+
+    /// Whether the name servers say anything at all: asked for the root's, they need not know more
+    /// than that they are there.
+    async fn answers(&self, resolver: &TokioResolver) -> bool {
+        let resolver = resolver.clone();
+        let control = || async move {
+            let root = Name::root();
+            // What they said before they fell silent does not count.
+            resolver.clear_lookup_cache(root.clone(), RecordType::NS);
+            let asked = resolver.lookup(root, RecordType::NS);
+            match tokio::time::timeout(CONTROL_TIMEOUT, asked).await {
+                Ok(Ok(_) | Err(NetError::Dns(_))) => true,
+                Ok(Err(_)) | Err(_) => false,
+            }
+        };
+        self.controls.join(".", control).await
     }
 }
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let permitted = self.clone().permitted(name.as_str().to_owned());
-        Box::pin(async move {
-            let addrs = permitted.await?.into_iter();
-            // Port 0 stands for the URL's.
-            let addrs: Addrs = Box::new(addrs.map(|addr| SocketAddr::new(addr, 0)));
-            Ok(addrs)
-        })
-    }
-}
-
-async fn look_up(system: Arc<Mutex<System>>, name: String) -> Answer {
-    let failed = |error: NetError| DnsError::Failed(name.clone(), error.to_string());
-    let resolver = system
+async fn look_up(resolver: GuardedResolver, name: String) -> Answer {
+    let system = Arc::clone(&resolver.system);
+    let built = system
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .resolver()
-        .map_err(failed)?;
-    match tokio::time::timeout(DNS_TIMEOUT, resolver.lookup_ip(name.as_str())).await {
-        Ok(Ok(answer)) => {
-            let addrs: Arc<[IpAddr]> = answer.iter().collect();
-            if addrs.is_empty() {
-                Err(DnsError::NotFound(name))
-            } else {
-                Ok(addrs)
+        .resolver();
+    let (asked, error) = match built {
+        Err(error) => return Err(told(name, &error)),
+        Ok(system) => {
+            let Ok(query) = plain_name(&name) else {
+                return Err(DnsError::NotFound(name));
+            };
+            match tokio::time::timeout(DNS_TIMEOUT, system.lookup_ip(query)).await {
+                Ok(Ok(answer)) => {
+                    let addrs: Arc<[IpAddr]> = answer.iter().collect();
+                    return match addrs.is_empty() {
+                        true => Err(DnsError::NotFound(name)),
+                        false => Ok(addrs),
+                    };
+                }
+                Ok(Err(error)) => (system, Some(error)),
+                Err(_) => (system, None),
             }
         }
-        Ok(Err(error)) if error.is_no_records_found() => Err(DnsError::NotFound(name)),
-        Ok(Err(error)) => Err(failed(error)),
-        Err(_) => Err(DnsError::TimedOut(name)),
+    };
+    match error {
+        Some(error @ NetError::Dns(_)) => Err(told(name, &error)),
+        Some(error) if local(&error).is_some() => Err(told(name, &error)),
+        _ if !resolver.answers(&asked).await => Err(DnsError::Unanswered(name)),
+        Some(error) if !matches!(error, NetError::Timeout) => Err(told(name, &error)),
+        _ => Err(DnsError::TimedOut(name)),
+    }
+}
+
+/// Any name that DNS can hold: labels as they are, by none of the rules that IDNA has for host
+/// names. Compose services are called `my_receiver`.
+fn plain_name(name: &str) -> Result<Name, ProtoError> {
+    let (labels, is_absolute) = match name.strip_suffix('.') {
+        Some(labels) => (labels, true),
+        None => (name, false),
+    };
+    let mut plain = Name::from_labels(labels.split('.').map(str::as_bytes))?;
+    // Others are looked for in the search domains as well.
+    plain.set_fqdn(is_absolute);
+    Ok(plain)
+}
+
+fn told(name: String, error: &NetError) -> DnsError {
+    match local(error) {
+        Some(fault) => DnsError::Local(name, fault),
+        None if error.is_no_records_found() => DnsError::NotFound(name),
+        None => DnsError::Failed(name, error.to_string()),
+    }
+}
+
+fn local(error: &NetError) -> Option<LocalFault> {
+    match error {
+        NetError::Io(error) => local_fault(error),
+        _ => None,
     }
 }

@@ -1,8 +1,16 @@
-//! Network errors in words. Never the URL, whose path and query may be credentials.
+//! Network errors in words, and whose doing they are. Never the URL, whose path and query may be
+//! credentials.
+
+mod local;
+mod tls;
 
 use std::{error::Error, io, time::Duration};
 
-use crate::{Refusal, attempt::MAX_ERROR_CHARS, dns::DnsError, tls::NO_ROOTS};
+use crate::{
+    EndpointVerdict, LocalFault, Refusal, Verdict, attempt::MAX_ERROR_CHARS, dns::DnsError,
+    tls::NO_ROOTS, transport::TransportError,
+};
+pub(crate) use local::local_fault;
 
 /// Why an attempt has no whole answer, for counting; [`Attempt::error`](crate::Attempt::error)
 /// says it in words.
@@ -42,131 +50,198 @@ impl FailureKind {
     }
 }
 
-/// A network error, to be counted and to be read.
+/// A network error: to be counted, to be read, and to be acted on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) kind: FailureKind,
     pub(crate) text: String,
+    pub(crate) verdict: Verdict,
 }
 
 impl Failed {
+    /// Of a receiver from which no answer came.
     fn new(kind: FailureKind, text: impl AsRef<str>) -> Self {
         Self {
             kind,
             text: tidy(text.as_ref()),
+            verdict: Verdict::SILENT,
+        }
+    }
+
+    fn ourselves(kind: FailureKind, fault: LocalFault, text: impl AsRef<str>) -> Self {
+        Self {
+            verdict: Verdict::Ourselves(fault),
+            ..Self::new(kind, text)
         }
     }
 }
 
-/// What an attempt was at when it failed.
+/// What an attempt is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Phase {
-    /// Up to the answer's headers.
+    /// The name's addresses.
     #[default]
-    Request,
-    /// The answer's body.
-    Body,
+    Resolving,
+    /// The TCP connection.
+    Connecting,
+    /// The TLS handshake.
+    Handshake,
+    /// The answer's head.
+    Answer,
 }
 
-/// An egress refusal.
-pub(crate) fn refused(refusal: &Refusal) -> Failed {
-    Failed::new(FailureKind::Refused, format!("refused: {refusal}"))
-}
-
-/// An attempt that ran out of time, saying what it waited for.
-pub(crate) fn timed_out(limit: Duration, connect_limit: Duration, phase: Phase) -> Failed {
-    let waited_for = match phase {
-        Phase::Body => "for the rest of the answer",
-        // A slower connection would have been told by its own limit.
-        Phase::Request if connect_limit < limit => "for the answer",
-        Phase::Request => "for the connection or the answer",
-    };
-    let text = format!("time-out after {limit:?} waiting {waited_for}");
-    Failed::new(FailureKind::Timeout, text)
-}
-
-/// What the HTTP client reports.
-pub(crate) fn reported(error: &reqwest::Error, phase: Phase, connect_limit: Duration) -> Failed {
-    let links = chain(error);
-    if let Some(refusal) = find::<Refusal>(&links) {
-        refused(refusal)
-    } else if let Some(dns) = find::<DnsError>(&links) {
-        Failed::new(FailureKind::Dns, format!("dns: {dns}"))
-    } else if let Some(tls) = find::<rustls::Error>(&links) {
-        Failed::new(FailureKind::Tls, format!("tls: {tls}"))
-    } else if error.is_connect() && error.is_timeout() {
-        let text = format!("time-out after {connect_limit:?} connecting");
-        Failed::new(FailureKind::Timeout, text)
-    } else if let Some(io) = find::<io::Error>(&links) {
-        io_failed(io, error.is_connect(), phase)
-    } else if let Some(http) = find::<hyper::Error>(&links) {
-        http_failed(http, &links, phase)
-    } else {
-        Failed::new(FailureKind::Other, deepest(&links))
+/// A literal address that the guard refuses: it stays what it is.
+pub(crate) fn refused_for_good(refusal: &Refusal) -> Failed {
+    Failed {
+        verdict: Verdict::refused(EndpointVerdict::Silent),
+        ..refused(refusal)
     }
 }
 
 /// An https attempt on a machine that trusts nobody.
 pub(crate) fn no_roots() -> Failed {
-    Failed::new(FailureKind::Tls, format!("tls: {NO_ROOTS}"))
+    let text = format!("tls: {NO_ROOTS}");
+    Failed::ourselves(FailureKind::Tls, LocalFault::Roots, text)
 }
 
-fn io_failed(error: &io::Error, connecting: bool, phase: Phase) -> Failed {
-    use io::ErrorKind::{
-        AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
-        HostUnreachable, InvalidData, InvalidInput, NetworkUnreachable, TimedOut, UnexpectedEof,
+/// An attempt that ran out of time, saying what it waited for.
+pub(crate) fn timed_out(limit: Duration, phase: Phase) -> Failed {
+    let waiting = match phase {
+        Phase::Resolving => "resolving the name",
+        Phase::Connecting => "connecting",
+        Phase::Handshake => {
+            "in the TLS handshake: the connection was accepted, and nothing came; does this port \
+             speak TLS?"
+        }
+        Phase::Answer => "waiting for the answer",
     };
+    let text = format!("time-out after {limit:?} {waiting}");
+    Failed::new(FailureKind::Timeout, text)
+}
+
+/// What the transport reports, from the phase that it was in.
+pub(crate) fn reported(error: &TransportError, phase: Phase) -> Failed {
+    match error {
+        TransportError::Refused(refusal) => refused(refusal),
+        TransportError::Dns(error) => {
+            let text = format!("dns: {error}");
+            match error {
+                DnsError::Unanswered(_) => {
+                    Failed::ourselves(FailureKind::Dns, LocalFault::Resolver, text)
+                }
+                DnsError::Local(_, fault) => Failed::ourselves(FailureKind::Dns, *fault, text),
+                DnsError::NotFound(_) | DnsError::TimedOut(_) | DnsError::Failed(..) => {
+                    Failed::new(FailureKind::Dns, text)
+                }
+            }
+        }
+        TransportError::Connect(error) => connect_failed(error),
+        TransportError::TimedOut(limit) => timed_out(*limit, phase),
+        TransportError::Tls(error) => handshake_failed(error),
+        TransportError::TlsName => {
+            let text = "tls: no certificate can be for this host name; use another name of it";
+            Failed::new(FailureKind::Tls, text)
+        }
+        TransportError::Url => {
+            let text = "the URL's host or path cannot be sent as HTTP; percent-encode it";
+            Failed::new(FailureKind::Other, text)
+        }
+        TransportError::Http {
+            spoke_tls: true, ..
+        } => {
+            let text = "tls: the receiver speaks TLS on this port; write its URL with https://";
+            Failed::new(FailureKind::Tls, text)
+        }
+        TransportError::Http { source, .. } => http_failed(source),
+    }
+}
+
+/// Why HTTP/2 ended a request, if it did so with a reason.
+pub(crate) fn http2_reason(error: &TransportError) -> Option<h2::Reason> {
+    let TransportError::Http { source, .. } = error else {
+        return None;
+    };
+    find::<h2::Error>(&chain(source))?.reason()
+}
+
+fn refused(refusal: &Refusal) -> Failed {
+    Failed::new(FailureKind::Refused, format!("refused: {refusal}"))
+}
+
+fn connect_failed(error: &io::Error) -> Failed {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    if let Some(fault) = local_fault(error) {
+        return Failed::ourselves(FailureKind::Connect, fault, fault.to_string());
+    }
     let what = match error.kind() {
         ConnectionRefused => "connection refused",
-        ConnectionReset | ConnectionAborted | BrokenPipe => "connection reset",
-        UnexpectedEof => "connection closed",
+        ConnectionReset => "connection reset while connecting",
         HostUnreachable => "host unreachable",
         NetworkUnreachable => "network unreachable",
-        TimedOut => "time-out of the connection",
-        AddrNotAvailable => "no local address or port left",
-        // How the HTTP client reports broken chunks.
+        TimedOut => return Failed::new(FailureKind::Timeout, "time-out of the connection"),
+        _ => return Failed::new(FailureKind::Connect, format!("connection failed: {error}")),
+    };
+    Failed::new(FailureKind::Connect, what)
+}
+
+fn handshake_failed(error: &io::Error) -> Failed {
+    let links = chain(error);
+    let text = match find::<rustls::Error>(&links) {
+        Some(error) => tls::explain(error),
+        None => tls::CLOSED.to_owned(),
+    };
+    Failed::new(FailureKind::Tls, format!("tls: {text}"))
+}
+
+fn http_failed(error: &hyper::Error) -> Failed {
+    let links = chain(error);
+    if let Some(reason) = find::<h2::Error>(&links).and_then(h2::Error::reason) {
+        let text = format!("connection reset before the answer (HTTP/2: {reason})");
+        return Failed::new(FailureKind::Closed, text);
+    }
+    // A record that ends early, or an alert.
+    if let Some(error) = find::<rustls::Error>(&links) {
+        return Failed::new(FailureKind::Tls, format!("tls: {}", tls::explain(error)));
+    }
+    if let Some(io) = find::<io::Error>(&links) {
+        return io_failed(io);
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Failed::new(FailureKind::Closed, "connection closed before the answer");
+    }
+    let text = format!("malformed answer: {}", deepest(&links));
+    Failed::new(FailureKind::Malformed, text)
+}
+
+fn io_failed(error: &io::Error) -> Failed {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, InvalidData, InvalidInput,
+        NetworkUnreachable, TimedOut, UnexpectedEof,
+    };
+    let (kind, what) = match error.kind() {
+        ConnectionReset | ConnectionAborted | BrokenPipe => {
+            (FailureKind::Closed, "connection reset before the answer")
+        }
+        UnexpectedEof => (FailureKind::Closed, "connection closed before the answer"),
+        HostUnreachable => (FailureKind::Connect, "host unreachable before the answer"),
+        NetworkUnreachable => (
+            FailureKind::Connect,
+            "network unreachable before the answer",
+        ),
+        TimedOut => (
+            FailureKind::Timeout,
+            "time-out of the connection before the answer",
+        ),
+        // How broken framing is reported.
         InvalidData | InvalidInput => {
             let text = format!("malformed answer: {error}");
             return Failed::new(FailureKind::Malformed, text);
         }
-        _ => {
-            let text = format!("connection failed: {error}");
-            let kind = if connecting {
-                FailureKind::Connect
-            } else {
-                FailureKind::Other
-            };
-            return Failed::new(kind, text);
-        }
+        _ => return Failed::new(FailureKind::Other, format!("connection failed: {error}")),
     };
-    let kind = match error.kind() {
-        TimedOut => FailureKind::Timeout,
-        _ if connecting => FailureKind::Connect,
-        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => FailureKind::Closed,
-        _ => FailureKind::Connect,
-    };
-    if connecting {
-        Failed::new(kind, what)
-    } else {
-        Failed::new(kind, format!("{what} {}", during(phase)))
-    }
-}
-
-fn http_failed(error: &hyper::Error, links: &[&(dyn Error + 'static)], phase: Phase) -> Failed {
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        let text = format!("connection closed {}", during(phase));
-        Failed::new(FailureKind::Closed, text)
-    } else {
-        let text = format!("malformed answer: {}", deepest(links));
-        Failed::new(FailureKind::Malformed, text)
-    }
-}
-
-fn during(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Request => "before the answer",
-        Phase::Body => "in the middle of the answer",
-    }
+    Failed::new(kind, what)
 }
 
 /// An error and all that caused it. What an `io::Error` wraps is a link of its own, which
@@ -190,12 +265,12 @@ fn find<'a, E: Error + 'static>(links: &[&'a (dyn Error + 'static)]) -> Option<&
     links.iter().rev().find_map(|link| link.downcast_ref())
 }
 
-/// The first link is the HTTP client's own and names the URL; it is never shown.
+/// The last link says most.
 fn deepest(links: &[&(dyn Error + 'static)]) -> String {
-    match links {
-        [_, .., last] => last.to_string(),
-        _ => "the request could not be made".to_owned(),
-    }
+    links
+        .last()
+        .map(|last| last.to_string())
+        .unwrap_or_default()
 }
 
 /// One line of bounded length: certificates and answers can put text into an error.
@@ -217,19 +292,16 @@ mod tests {
 
     #[test]
     fn a_time_out_says_what_it_waited_for() {
-        let (limit, connect) = (Duration::from_secs(10), Duration::from_secs(5));
-        assert_eq!(
-            timed_out(limit, connect, Phase::Request).text,
-            "time-out after 10s waiting for the answer"
-        );
-        assert_eq!(
-            timed_out(connect, connect, Phase::Request).text,
-            "time-out after 5s waiting for the connection or the answer"
-        );
-        assert_eq!(
-            timed_out(limit, connect, Phase::Body).text,
-            "time-out after 10s waiting for the rest of the answer"
-        );
+        let limit = Duration::from_secs(10);
+        for (phase, text) in [
+            (Phase::Resolving, "time-out after 10s resolving the name"),
+            (Phase::Connecting, "time-out after 10s connecting"),
+            (Phase::Answer, "time-out after 10s waiting for the answer"),
+        ] {
+            assert_eq!(timed_out(limit, phase).text, text);
+        }
+        let handshake = timed_out(limit, Phase::Handshake).text;
+        assert!(handshake.starts_with("time-out after 10s in the TLS handshake: "));
     }
 
     #[test]

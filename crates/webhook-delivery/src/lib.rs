@@ -61,6 +61,7 @@ mod retry_policy;
 mod round;
 mod sign;
 mod tls;
+mod transport;
 mod verdict;
 pub mod verify;
 

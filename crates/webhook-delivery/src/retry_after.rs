@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderMap, header};
 use webhook_model::UtcTime;
 
 /// Longest pause a receiver can ask for: a hostile or broken one must not silence its
@@ -17,6 +18,16 @@ pub fn parse_retry_after(value: &str, now: UtcTime) -> Option<Duration> {
         UtcTime::from(parse_date(value)?).since(now)
     };
     Some(asked.min(MAX_RETRY_AFTER))
+}
+
+/// What an answer's dates are measured against: its own `Date`, so that a receiver whose clock is
+/// wrong asks for the pause that it means; `now` where it has none.
+pub(crate) fn clock(headers: &HeaderMap, now: UtcTime) -> UtcTime {
+    let date = headers
+        .get(header::DATE)
+        .and_then(|date| date.to_str().ok());
+    date.and_then(|date| parse_date(date.trim()))
+        .map_or(now, UtcTime::from)
 }
 
 fn parse_date(value: &str) -> Option<SystemTime> {

@@ -33,12 +33,11 @@ pub(crate) fn configure(extra: &[CertificateDer<'static>]) -> Result<Tls, BuildE
     if !has_roots {
         tracing::warn!(errors = ?platform.errors, "{NO_ROOTS}");
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(BuildError::Tls)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Tls { config, has_roots })
 }
 

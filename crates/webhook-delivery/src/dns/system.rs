@@ -1,6 +1,7 @@
 //! The resolver, as the system's files or the client's settings describe it.
 
 use std::{
+    fs::File,
     net::{Ipv4Addr, SocketAddr},
     time::{Duration, SystemTime},
 };
@@ -11,6 +12,8 @@ use hickory_resolver::{
     net::{NetError, runtime::TokioRuntimeProvider},
 };
 use tokio::time::Instant;
+
+use crate::failure::local_fault;
 
 /// Wait for one answer of one server, so that a second try fits into a resolution's bound.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -87,6 +90,14 @@ fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         TokioResolver::builder_with_config(config, provider.clone())
     };
+    // Opening the files anew tells a machine without them from a process without descriptors.
+    for path in FILES {
+        if let Err(error) = File::open(path)
+            && local_fault(&error).is_some()
+        {
+            return Err(error.into());
+        }
+    }
     let mut builder =
         if servers.is_empty() {
             TokioResolver::builder(provider.clone()).unwrap_or_else(|error| {

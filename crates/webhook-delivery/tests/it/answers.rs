@@ -8,9 +8,7 @@ use webhook_delivery::{
 };
 use webhook_testkit::{Behaviour, Receiver};
 
-use crate::{LONG, SECRET, SHORT, attempt, client, endpoint, error, event};
-
-const RETRY: Verdict = Verdict::SILENT;
+use crate::{LONG, SECRET, attempt, client, endpoint, error, event};
 
 fn quick() -> RetryPolicy {
     RetryPolicy::try_new([Duration::from_millis(1); 3], 0.0).unwrap()
@@ -127,61 +125,6 @@ async fn an_endless_answer_counts_by_its_status_and_is_left() {
             assert_eq!(receiver.connections(), connections);
         }
     }
-}
-
-#[tokio::test]
-async fn a_stalled_or_trickling_answer_is_a_time_out() {
-    for (name, slow) in [
-        ("stall", Behaviour::StallMidBody),
-        (
-            "trickle",
-            Behaviour::Trickle {
-                status: 200,
-                every: Duration::from_millis(20),
-                bytes: 10_000,
-            },
-        ),
-    ] {
-        let receiver = Receiver::start(slow).await;
-        let attempt = attempt(&receiver, SHORT).await;
-        assert_eq!(
-            (attempt.verdict, attempt.status),
-            (RETRY, Some(200)),
-            "{name}"
-        );
-        assert_eq!(
-            error(&attempt),
-            "time-out after 300ms waiting for the rest of the answer"
-        );
-        assert!(!attempt.answer.is_empty());
-    }
-}
-
-#[tokio::test]
-async fn a_broken_body_takes_away_a_success_and_nothing_else() {
-    let cut = |status: u16| {
-        let text = format!("HTTP/1.1 {status} X\r\ncontent-length: 100\r\n\r\nabc");
-        Behaviour::Raw(Bytes::from(text))
-    };
-    let receiver = Receiver::start(cut(200)).await;
-    let broken = attempt(&receiver, LONG).await;
-    assert_eq!((broken.verdict, broken.status), (RETRY, Some(200)));
-    assert_eq!(
-        error(&broken),
-        "connection closed in the middle of the answer"
-    );
-    receiver.behave(cut(404));
-    let refused = attempt(&receiver, LONG).await;
-    assert_eq!(
-        (refused.verdict, error(&refused)),
-        (
-            Verdict::refused(EndpointVerdict::Objects),
-            "non-retryable 404"
-        )
-    );
-    assert_eq!(refused.answer, "abc");
-    receiver.behave(cut(503));
-    assert_eq!(error(&attempt(&receiver, LONG).await), "http 503");
 }
 
 #[tokio::test]

@@ -19,20 +19,20 @@ const RETRY: Verdict = Verdict::SILENT;
 const A: u16 = 1;
 
 /// Answers each query for A as a closure says: addresses, or nothing at all.
-struct NameServer {
+pub(crate) struct NameServer {
     addr: SocketAddr,
     queries: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
-enum Reply {
+pub(crate) enum Reply {
     Addresses(Vec<Ipv4Addr>),
     NoSuchName,
     ServerFailure,
     Silence,
 }
 
-async fn name_server(reply: impl Fn(usize) -> Reply + Send + 'static) -> NameServer {
+pub(crate) async fn name_server(reply: impl Fn(usize) -> Reply + Send + 'static) -> NameServer {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let addr = socket.local_addr().unwrap();
     let queries = Arc::new(AtomicUsize::new(0));
@@ -59,6 +59,12 @@ async fn name_server(reply: impl Fn(usize) -> Reply + Send + 'static) -> NameSer
         addr,
         queries,
         _task: task,
+    }
+}
+
+impl NameServer {
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 }
 
@@ -105,14 +111,14 @@ fn answer(query: &[u8], reply: &Reply) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-fn asking(server: &NameServer) -> DeliveryClient {
+pub(crate) fn asking(server: &NameServer) -> DeliveryClient {
     client_with(DeliveryConfig {
         name_servers: vec![server.addr],
         ..DeliveryConfig::default()
     })
 }
 
-fn named(receiver: &Receiver, name: &str) -> String {
+pub(crate) fn named(receiver: &Receiver, name: &str) -> String {
     format!("http://{name}:{}/T0KEN", receiver.addr().port())
 }
 

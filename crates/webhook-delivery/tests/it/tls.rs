@@ -1,9 +1,10 @@
 //! TLS, trusted and not.
 
-use webhook_delivery::{DeliveryConfig, Verdict};
-use webhook_testkit::{Behaviour, Certificate, Receiver};
+use tokio::io::AsyncWriteExt;
+use webhook_delivery::{DeliveryConfig, LocalFault, Verdict};
+use webhook_testkit::{Behaviour, Certificate, End, Receiver};
 
-use crate::{LONG, attempt_url, client, client_with, error, rerun};
+use crate::{LONG, attempt_url, client, client_with, error, rerun, wire};
 
 const RETRY: Verdict = Verdict::SILENT;
 
@@ -55,11 +56,96 @@ async fn a_stranger_is_not_trusted() {
         receiver(Certificate::Valid).await,
     );
     let attempt = attempt_url(&client_with(trusting(&other)), &receiver.url(), LONG).await;
-    assert!(
-        error(&attempt).starts_with("tls: invalid peer certificate"),
-        "{attempt:?}"
-    );
+    let text = error(&attempt);
+    for part in [
+        "tls: the receiver's certificate is not trusted here",
+        "intermediate certificates",
+        "DECNET_WEBHOOK_CA_FILE",
+        "SSL_CERT_FILE",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
     assert_eq!(receiver.count(), 0);
+}
+
+#[tokio::test]
+async fn an_authoritys_certificate_is_no_servers() {
+    let receiver = receiver(Certificate::Authority).await;
+    let client = client_with(trusting(&receiver));
+    let attempt = attempt_url(&client, &receiver.url(), LONG).await;
+    let text = error(&attempt);
+    assert!(
+        text.starts_with("tls: the receiver uses the certificate of an authority"),
+        "{text}"
+    );
+    assert!(text.contains("DECNET_WEBHOOK_CA_FILE"), "{text}");
+    assert_eq!(attempt.verdict, RETRY);
+}
+
+/// What answers an https request on a port that speaks something else.
+#[tokio::test]
+async fn https_onto_a_plain_port_is_told() {
+    let trusted = receiver(Certificate::Valid).await;
+    for (greeting, told) in [
+        (
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
+            "tls: the receiver does not answer in TLS: this port speaks plain HTTP",
+        ),
+        (
+            "220 mail.example ESMTP ready\r\n",
+            "tls: the receiver does not answer in TLS",
+        ),
+        (
+            "",
+            "tls: the receiver closed the connection in the handshake; does this port speak TLS?",
+        ),
+    ] {
+        let server = wire::Server::start(move |mut stream| async move {
+            wire::read_some(&mut stream).await;
+            stream.write_all(greeting.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            wire::drain(&mut stream).await;
+        })
+        .await;
+        let url = server.url().replace("http:", "https:");
+        let attempt = attempt_url(&client_with(trusting(&trusted)), &url, LONG).await;
+        assert_eq!((attempt.verdict, attempt.status), (RETRY, None));
+        let text = error(&attempt);
+        assert!(text.starts_with(told) && text.contains("http://"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_onto_a_tls_port_is_told() {
+    let receiver = receiver(Certificate::Valid).await;
+    let url = receiver.url().replace("https:", "http:");
+    let attempt = attempt_url(&client(), &url, LONG).await;
+    assert_eq!((attempt.verdict, attempt.status), (RETRY, None));
+    let text = "tls: the receiver speaks TLS on this port; write its URL with https://";
+    assert_eq!(error(&attempt), text);
+}
+
+/// Python's `http.server` behind TLS: no length, and no close_notify at the end.
+#[tokio::test]
+async fn an_answer_that_ends_with_the_connection_is_a_delivery() {
+    for head in [
+        "HTTP/1.0 200 OK\r\nServer: BaseHTTP/0.6 Python/3.12\r\n\r\ntaken",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntaken",
+    ] {
+        for end in [End::Abrupt, End::Reset] {
+            let receiver = Receiver::builder(Behaviour::RawThen(head.into(), end))
+                .tls(Certificate::Valid)
+                .start()
+                .await;
+            let client = client_with(trusting(&receiver));
+            let attempt = attempt_url(&client, &receiver.url(), LONG).await;
+            assert_eq!(
+                (attempt.verdict, attempt.status, attempt.error),
+                (Verdict::DELIVERED, Some(200), None),
+                "{head} {end:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -99,8 +185,12 @@ async fn extra_roots_are_trusted_whatever_the_platforms_are() {
     let without = std::env::var("SSL_CERT_FILE").is_ok_and(|path| path.ends_with("/missing"));
     let receiver = receiver(Certificate::Valid).await;
     let attempt = attempt_url(&client(), &receiver.url(), LONG).await;
-    assert_eq!(attempt.verdict, RETRY);
-    let expected = if without { NO_ROOTS } else { "tls: " };
+    let (verdict, expected) = if without {
+        (Verdict::Ourselves(LocalFault::Roots), NO_ROOTS)
+    } else {
+        (RETRY, "tls: ")
+    };
+    assert_eq!(attempt.verdict, verdict);
     assert!(error(&attempt).starts_with(expected), "{attempt:?}");
     let trusting = client_with(trusting(&receiver));
     let attempt = attempt_url(&trusting, &receiver.url(), LONG).await;
