@@ -7,6 +7,7 @@ mod data_dir;
 mod env;
 mod jwt;
 mod nats;
+mod roots;
 mod server;
 
 pub(crate) use self::{

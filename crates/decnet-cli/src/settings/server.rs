@@ -7,7 +7,9 @@ use webhook_delivery::{DeliveryConfig, EgressPolicy};
 use webhook_store::DatabaseConfig;
 use webhook_worker::WorkerConfig;
 
-use super::{BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, parse_setting};
+use super::{
+    BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, parse_setting, roots::extra_roots,
+};
 
 /// Where data lives and events come from.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -103,6 +105,7 @@ impl ServerSettings {
             bus,
             delivery: DeliveryConfig {
                 egress: egress(env)?,
+                extra_roots: extra_roots(env)?,
                 ..DeliveryConfig::default()
             },
             worker: worker_config(env, worker)?,
