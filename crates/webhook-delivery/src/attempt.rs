@@ -8,7 +8,7 @@ use webhook_model::UtcTime;
 
 use crate::{
     DeliveryClient, Endpoint, PreparedEvent, Verdict,
-    classify::{classify, describe},
+    classify::{classify, describe, wanted_tls, wants_tls},
     failure::{self, Failed, FailureKind, Phase},
     headers::is_custom_header,
     retry_after, sign,
@@ -78,6 +78,13 @@ impl DeliveryClient {
         let exchange = self.exchange(&target, endpoint, event, at, &mut progress);
         let result = match timeout(limit, exchange).await {
             Ok(result) => result,
+            // A time-out shorter than the resolver's own leaves open who was silent.
+            Err(_)
+                if progress.phase == Phase::Resolving
+                    && !self.transport().name_servers_answer().await =>
+            {
+                Err(failure::unanswered())
+            }
             Err(_) => Err(failure::timed_out(limit, progress.phase)),
         };
         let attempt = |verdict, error| Attempt {
@@ -94,11 +101,16 @@ impl DeliveryClient {
                 let status = answer.status.as_u16();
                 let now = retry_after::clock(&answer.headers, UtcTime::now());
                 let retry_after = answer.headers.get(header::RETRY_AFTER);
-                let verdict = classify(status, retry_after, now);
+                let (verdict, error) = if !target.is_https() && wants_tls(status, &answer.kept) {
+                    wanted_tls(status)
+                } else {
+                    let verdict = classify(status, retry_after, now);
+                    (verdict, describe(status, verdict))
+                };
                 Attempt {
                     status: Some(status),
                     answer: answer.kept.freeze(),
-                    ..attempt(verdict, describe(status, verdict))
+                    ..attempt(verdict, error)
                 }
             }
             (None, Err(failed)) => {

@@ -32,6 +32,27 @@ pub(crate) fn describe(status: u16, verdict: Verdict) -> Option<String> {
     }
 }
 
+/// How servers put it that plain HTTP came to their TLS port: nginx, Go, Apache.
+const WANT_TLS: [&[u8]; 3] = [
+    b"plain HTTP request was sent to HTTPS port",
+    b"sent an HTTP request to an HTTPS server",
+    b"speaking plain HTTP to an SSL-enabled server port",
+];
+
+/// Whether an answer to a plain request says that the port speaks TLS.
+pub(crate) fn wants_tls(status: u16, body: &[u8]) -> bool {
+    let says = |text: &[u8]| body.windows(text.len()).any(|part| part == text);
+    status == 400 && WANT_TLS.into_iter().any(says)
+}
+
+/// What such an answer comes to: it speaks of the URL, not of the event.
+pub(crate) fn wanted_tls(status: u16) -> (Verdict, Option<String>) {
+    let text = format!(
+        "non-retryable {status}: the receiver speaks TLS on this port; write its URL with https://"
+    );
+    (Verdict::refused(EndpointVerdict::Objects), Some(text))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

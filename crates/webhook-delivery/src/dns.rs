@@ -43,10 +43,7 @@ pub(crate) enum DnsError {
     #[error("name {0} cannot be resolved: {1}")]
     Failed(String, String),
     /// Whatever the name.
-    #[error(
-        "the name servers of this machine do not answer, {0} cannot be resolved; check \
-         /etc/resolv.conf and that this machine reaches them"
-    )]
+    #[error("name {0} cannot be resolved: {fault}", fault = LocalFault::Resolver)]
     Unanswered(String),
     #[error("name {0} cannot be resolved: {1}")]
     Local(String, LocalFault),
@@ -92,54 +89,60 @@ impl GuardedResolver {
     }
 
     /// Whether the name servers say anything at all: asked for the root's, they need not know more
-    /// than that they are there.
-    async fn answers(&self, resolver: &TokioResolver) -> bool {
-        let resolver = resolver.clone();
-        let control = || async move {
-            let root = Name::root();
-            // What they said before they fell silent does not count.
-            resolver.clear_lookup_cache(root.clone(), RecordType::NS);
-            let asked = resolver.lookup(root, RecordType::NS);
-            match tokio::time::timeout(CONTROL_TIMEOUT, asked).await {
-                Ok(Ok(_) | Err(NetError::Dns(_))) => true,
-                Ok(Err(_)) | Err(_) => false,
-            }
-        };
-        self.controls.join(".", control).await
+    /// than that they are there. Takes [`CONTROL_TIMEOUT`] at most.
+    pub(crate) async fn answers(&self) -> bool {
+        let system = Arc::clone(&self.system);
+        self.controls.join(".", || control(system)).await
     }
 }
 
-async fn look_up(resolver: GuardedResolver, name: String) -> Answer {
-    let system = Arc::clone(&resolver.system);
-    let built = system
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .resolver();
-    let (asked, error) = match built {
-        Err(error) => return Err(told(name, &error)),
-        Ok(system) => {
-            let Ok(query) = plain_name(&name) else {
-                return Err(DnsError::NotFound(name));
-            };
-            match tokio::time::timeout(DNS_TIMEOUT, system.lookup_ip(query)).await {
-                Ok(Ok(answer)) => {
-                    let addrs: Arc<[IpAddr]> = answer.iter().collect();
-                    return match addrs.is_empty() {
-                        true => Err(DnsError::NotFound(name)),
-                        false => Ok(addrs),
-                    };
-                }
-                Ok(Err(error)) => (system, Some(error)),
-                Err(_) => (system, None),
-            }
-        }
+async fn control(system: Arc<Mutex<System>>) -> bool {
+    let Ok(resolver) = resolver(&system) else {
+        return false;
     };
-    match error {
-        Some(error @ NetError::Dns(_)) => Err(told(name, &error)),
-        Some(error) if local(&error).is_some() => Err(told(name, &error)),
-        _ if !resolver.answers(&asked).await => Err(DnsError::Unanswered(name)),
-        Some(error) if !matches!(error, NetError::Timeout) => Err(told(name, &error)),
-        _ => Err(DnsError::TimedOut(name)),
+    let root = Name::root();
+    // What they said before they fell silent does not count.
+    resolver.clear_lookup_cache(root.clone(), RecordType::NS);
+    let asked = resolver.lookup(root, RecordType::NS);
+    matches!(
+        tokio::time::timeout(CONTROL_TIMEOUT, asked).await,
+        Ok(Ok(_) | Err(NetError::Dns(_)))
+    )
+}
+
+fn resolver(system: &Mutex<System>) -> Result<TokioResolver, NetError> {
+    let mut system = system.lock().unwrap_or_else(PoisonError::into_inner);
+    system.resolver()
+}
+
+async fn look_up(resolver: GuardedResolver, name: String) -> Answer {
+    let system = match self::resolver(&resolver.system) {
+        Ok(system) => system,
+        Err(error) => return Err(told(name, &error)),
+    };
+    let Ok(query) = plain_name(&name) else {
+        return Err(DnsError::NotFound(name));
+    };
+    let error = match tokio::time::timeout(DNS_TIMEOUT, system.lookup_ip(query)).await {
+        Ok(Ok(answer)) => {
+            let addrs: Arc<[IpAddr]> = answer.iter().collect();
+            return if addrs.is_empty() {
+                Err(DnsError::NotFound(name))
+            } else {
+                Ok(addrs)
+            };
+        }
+        Ok(Err(error)) => error,
+        Err(_) => NetError::Timeout,
+    };
+    if matches!(error, NetError::Dns(_)) || local(&error).is_some() {
+        Err(told(name, &error))
+    } else if !resolver.answers().await {
+        Err(DnsError::Unanswered(name))
+    } else if matches!(error, NetError::Timeout) {
+        Err(DnsError::TimedOut(name))
+    } else {
+        Err(told(name, &error))
     }
 }
 

@@ -104,6 +104,12 @@ pub(crate) fn no_roots() -> Failed {
     Failed::ourselves(FailureKind::Tls, LocalFault::Roots, text)
 }
 
+/// An attempt that ran out of time while no name server said anything.
+pub(crate) fn unanswered() -> Failed {
+    let fault = LocalFault::Resolver;
+    Failed::ourselves(FailureKind::Dns, fault, format!("dns: {fault}"))
+}
+
 /// An attempt that ran out of time, saying what it waited for.
 pub(crate) fn timed_out(limit: Duration, phase: Phase) -> Failed {
     let waiting = match phase {

@@ -160,6 +160,11 @@ impl Transport {
         self.pool.avoid_http2(target.origin(), Instant::now());
     }
 
+    /// Whether names could be resolved at all.
+    pub(crate) async fn name_servers_answer(&self) -> bool {
+        self.resolver.answers().await
+    }
+
     /// Kept connections lead on while the name servers are away; only another answer ends them.
     async fn ask_again(&self, target: &Target<'_>, name: &str) -> Result<(), TransportError> {
         match self.resolver.permitted(name).await {

@@ -28,7 +28,10 @@ impl fmt::Display for LocalFault {
                  net.ipv4.ip_local_port_range"
             }
             Self::Memory => "this machine has no memory left for a connection",
-            Self::Resolver => "the name servers of this machine do not answer",
+            Self::Resolver => {
+                "the name servers of this machine do not answer; check /etc/resolv.conf and that \
+                 this machine reaches them"
+            }
             Self::Roots => "this machine has no trusted root certificates",
         })
     }

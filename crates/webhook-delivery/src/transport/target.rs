@@ -25,7 +25,8 @@ impl<'a> Target<'a> {
         &self.url[..Position::BeforePath]
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    /// Whether TLS is spoken.
+    pub(crate) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 

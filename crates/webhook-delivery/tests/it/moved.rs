@@ -14,7 +14,7 @@ use webhook_delivery::{DeliveryClient, DeliveryConfig, EgressPolicy, LocalFault,
 use webhook_testkit::{Behaviour, Receiver};
 
 use crate::{
-    LONG, attempt_url, client_with,
+    LONG, SHORT, attempt_url, client_with,
     dns::{Reply, asking, name_server, named},
     error, wire,
 };
@@ -141,17 +141,29 @@ async fn name_servers_that_are_away_are_ours() {
             name_servers: vec![addr],
             ..DeliveryConfig::default()
         });
-        let attempt = attempt_url(&client, &named(&receiver, "hooks.example"), LONG).await;
-        assert_eq!(
-            attempt.verdict,
-            Verdict::Ourselves(LocalFault::Resolver),
-            "{attempt:?}"
-        );
-        let text = error(&attempt);
-        assert!(
-            text.contains("name servers of this machine do not answer"),
-            "{text}"
-        );
-        assert!(text.contains("/etc/resolv.conf"), "{text}");
+        // Also where the attempt has less time than the resolver.
+        for limit in [LONG, SHORT] {
+            let attempt = attempt_url(&client, &named(&receiver, "hooks.example"), limit).await;
+            let ours = Verdict::Ourselves(LocalFault::Resolver);
+            assert_eq!(attempt.verdict, ours, "{attempt:?}");
+            let text = error(&attempt);
+            assert!(
+                text.contains("the name servers of this machine do not answer"),
+                "{text}"
+            );
+            assert!(text.contains("/etc/resolv.conf"), "{text}");
+        }
+    }
+}
+
+/// A name that alone is not answered for is its owner's.
+#[tokio::test]
+async fn a_name_that_is_not_answered_for_is_not_ours() {
+    let receiver = Receiver::start(Behaviour::ok()).await;
+    let server = name_server(|_| Reply::Silence).await;
+    for limit in [LONG, SHORT] {
+        let attempt =
+            attempt_url(&asking(&server), &named(&receiver, "hooks.example"), limit).await;
+        assert_eq!(attempt.verdict, Verdict::SILENT, "{attempt:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! TLS, trusted and not.
 
 use tokio::io::AsyncWriteExt;
-use webhook_delivery::{DeliveryConfig, LocalFault, Verdict};
+use webhook_delivery::{DeliveryConfig, EndpointVerdict, LocalFault, Verdict};
 use webhook_testkit::{Behaviour, Certificate, End, Receiver};
 
 use crate::{LONG, attempt_url, client, client_with, error, rerun, wire};
@@ -123,6 +123,29 @@ async fn plain_http_onto_a_tls_port_is_told() {
     assert_eq!((attempt.verdict, attempt.status), (RETRY, None));
     let text = "tls: the receiver speaks TLS on this port; write its URL with https://";
     assert_eq!(error(&attempt), text);
+}
+
+/// Servers that answer in plain HTTP what plain HTTP on a TLS port deserves.
+#[tokio::test]
+async fn a_400_for_plain_http_speaks_of_the_url() {
+    for body in [
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+        "Client sent an HTTP request to an HTTPS server.\n",
+        "You're speaking plain HTTP to an SSL-enabled server port.",
+    ] {
+        let receiver = Receiver::start(Behaviour::Answer {
+            status: 400,
+            headers: Vec::new(),
+            body: body.into(),
+        })
+        .await;
+        let attempt = attempt_url(&client(), &receiver.url(), LONG).await;
+        let verdict = Verdict::refused(EndpointVerdict::Objects);
+        assert_eq!((attempt.verdict, attempt.status), (verdict, Some(400)));
+        let text = error(&attempt);
+        assert!(text.starts_with("non-retryable 400: "), "{text}");
+        assert!(text.contains("https://"), "{text}");
+    }
 }
 
 /// Python's `http.server` behind TLS: no length, and no close_notify at the end.
