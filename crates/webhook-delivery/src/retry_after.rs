@@ -36,7 +36,50 @@ fn parse_date(value: &str) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Seconds since 1970 as HTTP writes them; up to the year 9999.
+    fn date(seconds: u64) -> String {
+        httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    proptest! {
+        /// Whatever a receiver's clock and ours say, its two dates measure the pause.
+        #[test]
+        fn a_date_is_measured_by_the_answers_own(
+            theirs in 0..200_000_000_000_u64,
+            ours in 0..4_000_000_000_i64,
+            ahead in 0..50_000_000_u64,
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::DATE, date(theirs).parse().unwrap());
+            let now = clock(&headers, UtcTime::from_micros(ours * 1_000_000));
+            let asked = parse_retry_after(&date(theirs + ahead), now);
+            prop_assert_eq!(asked, Some(Duration::from_secs(ahead).min(MAX_RETRY_AFTER)));
+            prop_assert_eq!(parse_retry_after(&date(theirs.saturating_sub(ahead)), now), Some(Duration::ZERO));
+        }
+
+        /// No text is more than an hour, or a panic.
+        #[test]
+        fn nothing_is_longer_than_the_longest(value in "\\PC{0,40}", ours in 0..4_000_000_000_i64) {
+            let now = UtcTime::from_micros(ours * 1_000_000);
+            prop_assert!(parse_retry_after(&value, now).is_none_or(|it| it <= MAX_RETRY_AFTER));
+        }
+    }
+
+    #[test]
+    fn without_a_date_our_clock_counts() {
+        let now = UtcTime::from_micros(7);
+        for value in [None, Some("soon"), Some("")] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::DATE, value.parse().unwrap());
+            }
+            assert_eq!(clock(&headers, now), now);
+        }
+    }
 
     #[test]
     fn table() {

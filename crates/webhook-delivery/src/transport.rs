@@ -65,6 +65,16 @@ pub(crate) enum TransportError {
     },
 }
 
+impl TransportError {
+    fn local_fault(&self) -> Option<LocalFault> {
+        match self {
+            Self::Connect(error) => local_fault(error),
+            Self::Dns(DnsError::Local(_, fault)) => Some(*fault),
+            _ => None,
+        }
+    }
+}
+
 impl From<ResolveError> for TransportError {
     fn from(error: ResolveError) -> Self {
         match error {
@@ -127,13 +137,12 @@ impl Transport {
         }
         let opened = timeout(self.connect_timeout, self.open(target, phase)).await;
         let lease = opened.unwrap_or(Err(TransportError::TimedOut(self.connect_timeout)));
-        if let Err(TransportError::Connect(error)) = &lease
-            && local_fault(error) == Some(LocalFault::Descriptors)
-        {
-            // What is unused makes room for the next attempt.
-            self.pool.clear();
-        }
-        let lease = lease?;
+        let lease = lease.inspect_err(|error| {
+            if error.local_fault() == Some(LocalFault::Descriptors) {
+                // What is unused makes room for the next attempt.
+                self.pool.clear();
+            }
+        })?;
         if let Some(shared) = lease.shared() {
             // Several may have been opened at once before it was known that one serves them all.
             if !fresh && let Some(first) = self.pool.take(target.origin(), Instant::now()) {

@@ -54,7 +54,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("backoff", &["webhook-delivery"]),
     ("clap", &["decnet-cli"]),
     ("jsonwebtoken", &["webhook-api"]),
-    ("reqwest", &["webhook-delivery", "decnet-cli"]),
+    ("reqwest", &["decnet-cli"]),
     ("rusqlite", &["webhook-bus"]),
     ("sea-orm", &["webhook-store"]),
     ("sea-orm-migration", &["webhook-store"]),

@@ -1,4 +1,27 @@
+use proptest::prelude::*;
+
 use super::*;
+
+proptest! {
+    /// Every name of such labels is asked for as it is, in the search domains unless it ends with
+    /// a dot; no other name is asked for at all.
+    #[test]
+    fn names_are_asked_for_as_they_are(
+        labels in proptest::collection::vec("[!-\\-/-~]{1,70}", 1..6),
+        is_absolute: bool,
+    ) {
+        let name = labels.join(".") + if is_absolute { "." } else { "" };
+        let fits = labels.iter().all(|label| label.len() <= 63)
+            && labels.iter().map(|label| label.len() + 1).sum::<usize>() < 255;
+        let plain = plain_name(&name);
+        prop_assert_eq!(plain.is_ok(), fits, "{} {:?}", name, plain);
+        if let Ok(plain) = plain {
+            prop_assert_eq!(plain.is_fqdn(), is_absolute);
+            let asked: Vec<&[u8]> = plain.iter().collect();
+            prop_assert_eq!(asked, labels.iter().map(String::as_bytes).collect::<Vec<_>>());
+        }
+    }
+}
 
 async fn resolve(policy: EgressPolicy, name: &str) -> Result<Vec<IpAddr>, String> {
     let resolver = GuardedResolver::new(policy, Vec::new());

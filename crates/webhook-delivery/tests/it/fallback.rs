@@ -227,3 +227,14 @@ async fn a_failure_ends_the_use_of_a_shared_connection() {
     server.check(204).await;
     assert_eq!(server.counts(), (0, 3, 2));
 }
+
+/// Nobody knows of HTTP/2 at first: whoever comes second to the same origin joins the first.
+#[tokio::test]
+async fn attempts_that_begin_together_end_on_one_connection() {
+    let server = server(|_| Then::Answer).await;
+    futures_util::future::join_all((0..20).map(|_| server.check(204))).await;
+    let (_, requests, connections) = server.counts();
+    assert_eq!(requests, 20);
+    server.check(204).await;
+    assert_eq!(server.counts(), (0, 21, connections));
+}
