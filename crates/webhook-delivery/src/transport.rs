@@ -37,6 +37,9 @@ const MAX_IDLE: Duration = Duration::from_secs(45);
 /// Unused connections kept to one origin: one for each delivery that a subscription may have in
 /// flight.
 const MAX_KEPT_PER_ORIGIN: usize = 64;
+/// Wait for the answer that tells whether a kept connection still leads to its name: a slow one is
+/// not worth a delivery that would arrive without it.
+const MAX_ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How often connections are looked through for those that were idle too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -176,13 +179,16 @@ impl Transport {
 
     /// Kept connections lead on while the name servers are away; only another answer ends them.
     async fn ask_again(&self, target: &Target<'_>, name: &str) -> Result<(), TransportError> {
-        match self.resolver.permitted(name).await {
-            Ok(addrs) => self.pool.learn(target.origin(), &addrs, Instant::now()),
-            Err(ResolveError::Refused(refusal)) => {
+        match timeout(MAX_ASK_AGAIN, self.resolver.permitted(name)).await {
+            Ok(Ok(addrs)) => self.pool.learn(target.origin(), &addrs, Instant::now()),
+            Ok(Err(ResolveError::Refused(refusal))) => {
                 self.forget(target);
                 return Err(TransportError::Refused(refusal));
             }
-            Err(ResolveError::Dns(error)) => tracing::debug!(%error, "keeping old connections"),
+            Ok(Err(ResolveError::Dns(error))) => {
+                tracing::debug!(%error, "a name's connections are kept");
+            }
+            Err(_) => tracing::debug!("a name's connections are kept: it takes long to resolve"),
         }
         Ok(())
     }
