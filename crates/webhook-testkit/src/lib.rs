@@ -19,6 +19,7 @@
 mod broker;
 mod build;
 mod mariadb;
+mod master;
 mod nats;
 mod postgres;
 mod process;
@@ -32,6 +33,7 @@ pub mod tools;
 pub use broker::{Broker, Published};
 pub use build::{event, free_port, temp_dir};
 pub use mariadb::MariaDb;
+pub use master::{DECNET_SCHEMA, DecnetMaster, tree};
 pub use nats::{NatsAccount, NatsCluster, NatsServer, nats_certificates};
 pub use postgres::Postgres;
 pub use receiver::{
