@@ -12,6 +12,11 @@ pub struct DatabaseConfig {
     pub acquire_timeout: Duration,
     /// Longest wait for another process's write to end (SQLite). Default 5 s.
     pub busy_timeout: Duration,
+    /// The database is to be DECNET's: its tables are DECNET's to make, and until they are there
+    /// opening fails with [`StoreError::AwaitsDecnet`](crate::StoreError::AwaitsDecnet). Otherwise the
+    /// shared table is made where it is missing, and DECNET's first start would fail on it. Default
+    /// false.
+    pub awaits_decnet: bool,
 }
 
 impl DatabaseConfig {
@@ -22,6 +27,7 @@ impl DatabaseConfig {
             max_connections: 8,
             acquire_timeout: Duration::from_secs(10),
             busy_timeout: Duration::from_secs(5),
+            awaits_decnet: false,
         }
     }
 
@@ -38,6 +44,7 @@ impl fmt::Debug for DatabaseConfig {
             .field("max_connections", &self.max_connections)
             .field("acquire_timeout", &self.acquire_timeout)
             .field("busy_timeout", &self.busy_timeout)
+            .field("awaits_decnet", &self.awaits_decnet)
             .finish()
     }
 }

@@ -57,6 +57,14 @@ pub enum StoreError {
         /// What SQLite found.
         found: String,
     },
+    /// A backup's tables cannot be put into an SQLite file.
+    #[error("cannot restore into the database {}, which is unchanged; stop every program that uses it", path.display())]
+    Restore {
+        /// Which file.
+        path: PathBuf,
+        /// What the driver says.
+        source: DbErr,
+    },
     /// A newer decnet has been here.
     #[error(
         "the database {database} was migrated by a newer decnet ({}; this one knows migrations up to {known}); install the newer decnet, or restore a backup made before the upgrade",
@@ -70,6 +78,11 @@ pub enum StoreError {
         /// The newest that it does.
         known: String,
     },
+    /// The database is to be DECNET's, and DECNET has not made its tables yet.
+    #[error(
+        "the database {0} has no tables of DECNET's yet, and nothing is made in it before them; start DECNET once, or name another database"
+    )]
+    AwaitsDecnet(String),
     /// DECNET's own table lacks a column.
     #[error(
         "table {table} of this database has no column {column}; start the current DECNET once, so that it brings its tables up to date"
@@ -131,9 +144,13 @@ impl StoreError {
     /// call may succeed later. Otherwise a batch contains a row that never will; bisect it.
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::CreateFile { .. } | Self::Open { .. } | Self::Copy { .. } => true,
+            Self::CreateFile { .. }
+            | Self::Open { .. }
+            | Self::Copy { .. }
+            | Self::AwaitsDecnet(_) => true,
             Self::Database(error) => is_connection(error),
             Self::Url { .. }
+            | Self::Restore { .. }
             | Self::Damaged { .. }
             | Self::NewerSchema { .. }
             | Self::ForeignSchema { .. }

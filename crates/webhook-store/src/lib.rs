@@ -57,6 +57,7 @@ mod pairs;
 mod record;
 mod redelivery;
 mod replays;
+mod restore;
 mod retention;
 mod room;
 mod session;
@@ -75,6 +76,7 @@ pub use log::{
     Cursor, CursorError, DeliveryDetail, DeliveryFilter, DeliveryRow, Page, RetryOutcome,
 };
 pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
+pub use restore::{has_tables_of_decnet, restore_tables};
 pub use store::Store;
 pub use types::{
     AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,

@@ -34,11 +34,18 @@ impl MigratorTrait for Migrator {
 /// a crash leaves nothing half-done; MySQL commits with every statement that changes a table, so
 /// each migration must bear to be begun again.
 ///
-/// `database` is what an error calls it.
+/// `database` is what an error calls it. Where it awaits DECNET, nothing is made before DECNET's table.
 pub(crate) async fn migrate(
     txn: &DatabaseTransaction,
     database: &str,
+    awaits_decnet: bool,
 ) -> Result<meta::Model, StoreError> {
+    if awaits_decnet {
+        let shared = WebhookSubscriptions::Table.to_string();
+        if !SchemaManager::new(txn).has_table(shared).await? {
+            return Err(StoreError::AwaitsDecnet(database.to_owned()));
+        }
+    }
     backend::lock_migrations(txn).await?;
     let migrated = locked(txn, database).await;
     backend::unlock_migrations(txn).await?;

@@ -54,7 +54,7 @@ impl Store {
             .writer
             .begin_with_options(backend::writing(connections.writer.get_database_backend()))
             .await?;
-        let meta = migrations::migrate(&txn, &config.shown_url()).await?;
+        let meta = migrations::migrate(&txn, &config.shown_url(), config.awaits_decnet).await?;
         txn.commit().await?;
         let readers = Reader::new(connections.readers);
         let room = Room::read(&readers).await?;
