@@ -9,6 +9,7 @@ mod commands;
 mod daemon;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod held;
 mod metrics;
 mod notify;
 mod output;

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::Path,
 };
 
@@ -67,6 +67,30 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         .open(to)?;
     io::copy(&mut File::open(from)?, &mut copy)?;
     copy.sync_all()
+}
+
+/// Gives a file the owner and mode of another that it is to replace. Where there is none, a file that
+/// root made goes to the owner of its folder: to whoever runs the server there.
+pub(crate) fn inherit(file: &Path, replaced: &Path) -> io::Result<()> {
+    let own = fs::metadata(file)?;
+    let (model, mode) = match fs::metadata(replaced) {
+        Ok(model) => {
+            let mode = model.permissions();
+            (model, Some(mode))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && own.uid() == 0 => {
+            (fs::metadata(file.parent().unwrap_or(Path::new(".")))?, None)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
+        chown(file, Some(model.uid()), Some(model.gid()))?;
+    }
+    match mode {
+        Some(mode) => fs::set_permissions(file, mode),
+        None => Ok(()),
+    }
 }
 
 /// Renames a file within its folder, for good when this returns.

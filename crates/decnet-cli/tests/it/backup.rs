@@ -3,17 +3,23 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use rusqlite::Connection;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use webhook_testkit::{Behaviour, Receiver};
 
-use crate::support::{Api, Decnet, Listen, PATIENCE, data_dir, run, stderr, succeeded};
+use crate::{
+    fixture,
+    support::{
+        Api, Decnet, Listen, PATIENCE, Starter, data_dir, decnet, finish, run, stderr, succeeded,
+    },
+};
 
 /// Publishes until it is told to stop, and notes what was acknowledged.
 fn publishing(
@@ -148,6 +154,85 @@ async fn nothing_is_overwritten_and_nothing_replaced_under_a_server() {
     fs::remove_file(copied.join("backup.json")).unwrap();
     let (done, said) = restore(elsewhere.path(), &[]).await;
     assert!(!done && said.contains("not a whole one"), "{said}");
+}
+
+#[tokio::test]
+async fn of_decnets_database_only_the_webhook_tables_are_restored() {
+    let dir = data_dir();
+    let file = dir.path().join("main.db");
+    drop(fixture::make(&file, fixture::DECNET, "http://127.0.0.1:9/"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let url = format!("sqlite://{}", file.display());
+    let with = async |args: &[&str]| {
+        let mut command = decnet(dir.path(), args);
+        finish(command.env("DECNET_DATABASE_URL", &url)).await
+    };
+    let starter = || Starter::new("serve", dir.path()).var("DECNET_DATABASE_URL", &url);
+    let mut server = starter().start().await;
+    let api = server.api().await;
+    api.subscribe("ours", "http://127.0.0.1:9/x", Listen::SECRET, &["a.>"])
+        .await;
+    let copied = dir.path().join("copied");
+    let copied = copied.to_str().unwrap();
+    succeeded(&with(&["backup", copied]).await);
+    assert!(server.terminate().await.success());
+
+    // DECNET goes on, and holds its database open.
+    let decnets = Connection::open(&file).unwrap();
+    decnets
+        .execute_batch(
+            "INSERT INTO attackers VALUES ('a-2', '192.0.2.8'); DELETE FROM webhook_subscriptions;",
+        )
+        .unwrap();
+    let before = fs::metadata(&file).unwrap();
+    let refused = with(&["restore", "--force", copied]).await;
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!("process {}", std::process::id())),
+        "{said}"
+    );
+    assert!(said.contains("stop it first"), "{said}");
+    drop(decnets);
+    let said = stderr(&with(&["restore", copied]).await);
+    assert!(said.contains("is not empty"), "{said}");
+    let said = succeeded(&with(&["restore", "--force", copied]).await);
+    assert!(said.contains("DECNET's others are as they were"), "{said}");
+
+    let after = fs::metadata(&file).unwrap();
+    assert_eq!(after.ino(), before.ino(), "another file is in its place");
+    assert_eq!((after.mode(), after.uid()), (before.mode(), before.uid()));
+    let decnets = Connection::open(&file).unwrap();
+    let count = |sql: &str| -> i64 { decnets.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(count("SELECT count(*) FROM attackers"), 2);
+    assert_eq!(count("SELECT count(*) FROM webhook_subscriptions"), 2);
+    let indexes =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE '%webhook%'";
+    assert!(count(indexes) > 2);
+    drop(decnets);
+    let mut server = starter().start().await;
+    assert!(server.terminate().await.success());
+}
+
+#[tokio::test]
+async fn what_is_replaced_keeps_its_mode() {
+    let dir = data_dir();
+    let mut server = Decnet::serve(dir.path()).await;
+    let copied = dir.path().join("copied");
+    backup(dir.path(), &copied).await;
+    assert!(server.terminate().await.success());
+    let file = dir.path().join("decnet.db");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
+    succeeded(
+        &run(
+            dir.path(),
+            &["restore", "--force", copied.to_str().unwrap()],
+        )
+        .await,
+    );
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o660);
+    let key = dir.path().join("jwt.secret");
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]
