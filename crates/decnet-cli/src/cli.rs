@@ -1,14 +1,25 @@
 //! The command line, and the gate that keeps agents from running what belongs to the master.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
 
-use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
-
-use crate::commands::{
-    api, backup, completions, dead_letters, deliveries, init, listen, publish, replay, serve,
-    status, subscriptions, token, webhook,
+use clap::{
+    Arg, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::{
+    commands::{
+        api, backup, completions, dead_letters, deliveries, init, listen, publish, replay, serve,
+        status, subscriptions, token, webhook,
+    },
+    output::{self, BAD},
+    settings::{Env, decnet::Installation},
+};
+
+/// Status of a wrong usage.
+const USAGE: u8 = 2;
+/// Commands that are known as DECNET's, for machines on which none is installed.
+const DECNETS: [&str; 6] = ["agent", "bus", "deinit", "deploy", "updater", "web"];
 /// Commands that only the master runs.
 const MASTER_ONLY: [&str; 3] = ["api", "webhook", "serve"];
 
@@ -63,7 +74,7 @@ pub(crate) enum Command {
     Restore(backup::restore::Args),
     /// Print a shell's completion script
     Completions(completions::Args),
-    /// Install the systemd units
+    /// Install the systemd units, or take them back
     Init(init::Args),
 }
 
@@ -78,12 +89,16 @@ pub(crate) enum Refused {
 
 impl Refused {
     /// Prints why, and the status to exit with.
-    pub(crate) fn exit(self) -> ExitCode {
+    pub(crate) fn exit(self, env: Env<'_>) -> ExitCode {
         match self {
             Self::Usage(error) => {
+                if let Some(text) = decnets_command(env, &error) {
+                    output::say!("{BAD}error{BAD:#}: {text}");
+                    return ExitCode::from(USAGE);
+                }
                 // The terminal is all there is to tell; nobody is left to hear that it is gone.
                 let _ = error.print();
-                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
             }
             Self::Gated(name) => {
                 eprintln!(
@@ -94,6 +109,34 @@ impl Refused {
             }
         }
     }
+}
+
+/// What to say of a command that is not ours where it is, or may be, DECNET's, whose program has the
+/// same name.
+fn decnets_command(env: Env<'_>, error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let decnet = env.0.decnet();
+    if decnet.is_none() && !DECNETS.contains(&name.as_str()) {
+        return None;
+    }
+    let program = decnet.and_then(Installation::program);
+    let where_it_is = match (program, decnet) {
+        (Some(path), _) => format!("DECNET's is {}", path.display()),
+        (None, Some(_)) => "DECNET's is usually /usr/local/bin/decnet".to_owned(),
+        (None, None) => "no DECNET was found on this machine".to_owned(),
+    };
+    let own =
+        env::current_exe().map_or_else(|_| "decnet".into(), |path| path.display().to_string());
+    Some(format!(
+        "this is the webhook egress {own} (decnet {}), which has no command `{name}`; {where_it_is}. \
+         `{own} --help` lists what is here",
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// Understands the arguments.

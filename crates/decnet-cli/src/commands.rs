@@ -49,7 +49,7 @@ pub(crate) fn run(command: Command, env: Env<'_>) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => {
             completions::run(&args, cli::command(settings::is_gated(env)))
         }
-        Command::Init(args) => init::run(args),
+        Command::Init(args) => init::run(args, env),
     }
 }
 

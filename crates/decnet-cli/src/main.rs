@@ -19,20 +19,22 @@ mod receiver;
 mod server;
 mod settings;
 mod shutdown;
+mod systemd;
 mod telemetry;
 mod when;
 
 use std::process::ExitCode;
 
-use crate::settings::{Env, ProcessEnv};
+use crate::settings::{Env, decnet::Layers};
 
 fn main() -> ExitCode {
-    let env = Env(&ProcessEnv);
+    let layers = Layers::here();
+    let env = Env(&layers);
     #[cfg(feature = "failpoints")]
     let _armed = failpoints::arm();
     let command = match cli::parse(std::env::args_os(), settings::is_gated(env)) {
         Ok(command) => command,
-        Err(parsed) => return parsed.exit(),
+        Err(parsed) => return parsed.exit(env),
     };
     match commands::run(command, env) {
         Ok(code) => code,

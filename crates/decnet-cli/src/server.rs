@@ -128,6 +128,7 @@ impl Server {
             let config = ApiConfig {
                 host: settings.host,
                 port: settings.port,
+                cors_origins: settings.cors_origins,
                 ..ApiConfig::new(secret)
             };
             server

@@ -3,7 +3,9 @@
 //! Only this program reads variables. Whatever is wrong is named with its value and a remedy.
 
 mod bus;
+mod cors;
 mod data_dir;
+pub(crate) mod decnet;
 mod env;
 mod jwt;
 mod nats;
@@ -13,12 +15,12 @@ mod server;
 pub(crate) use self::{
     bus::BusChoice,
     data_dir::DataDir,
-    env::{Env, Nothing, ProcessEnv, SettingError, parse_setting},
+    env::{Env, Nothing, SettingError, parse_setting},
     jwt::JwtKey,
     nats::NatsOptions,
     server::{
-        HttpOptions, ServerSettings, StorageOptions, StorageSettings, WorkerOptions,
-        listen_address, metrics_addr,
+        HttpOptions, ServerSettings, ServerStorageOptions, StorageOptions, StorageSettings,
+        WorkerOptions, listen_address, metrics_addr,
     },
 };
 #[cfg(test)]

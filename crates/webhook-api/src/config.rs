@@ -12,6 +12,9 @@ pub struct ApiConfig {
     /// Key of the tokens, 32 characters or more. `DECNET_JWT_SECRET`; no default here, the program
     /// makes one at its first start.
     pub jwt_secret: JwtSecret,
+    /// Pages of exactly these origins may call the API, e.g. `http://localhost:8080`; none by default.
+    /// `DECNET_CORS_ORIGINS`.
+    pub cors_origins: Vec<String>,
     /// Threads that read requests and write answers, at least 1. No variable, default 2: the work
     /// itself is done elsewhere, and an API of this kind is never bound by its parser.
     pub workers: usize,
@@ -27,6 +30,7 @@ impl ApiConfig {
             host: "127.0.0.1".to_owned(),
             port: 8000,
             jwt_secret,
+            cors_origins: Vec::new(),
             workers: 2,
             shutdown_grace: Duration::from_secs(10),
         }

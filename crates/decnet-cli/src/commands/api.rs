@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     server::{self, Parts, Server},
-    settings::{Env, HttpOptions, JwtKey, ServerSettings, StorageOptions, WorkerOptions},
+    settings::{Env, HttpOptions, JwtKey, ServerSettings, ServerStorageOptions, WorkerOptions},
     shutdown::{self, Hangup},
     telemetry,
 };
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     http: HttpOptions,
     #[command(flatten)]
-    storage: StorageOptions,
+    storage: ServerStorageOptions,
 }
 
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {

@@ -1,80 +1,146 @@
-//! `decnet init`: installs the systemd units beside whatever is there, and never over it.
+//! `decnet init`: installs the systemd units beside whatever is there, and never over it. On a DECNET
+//! master DECNET's own worker unit gets a drop-in, which its `init` and `deinit` leave alone.
 
+mod apply;
 mod bus;
+mod master;
 mod plan;
 mod units;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::bail;
 
-use self::plan::{Action, Step};
-use crate::output::{self, DIM, GOOD, NOTE};
+use self::{
+    master::Master,
+    plan::{Action, Place, Removed, Step},
+    units::Values,
+};
+use crate::{
+    output::{self, DIM, GOOD, NOTE},
+    settings::{Env, decnet},
+};
 
 const AFTER_HELP: &str = "\
 Examples:
   decnet init --dry-run
   sudo decnet init && sudo systemctl daemon-reload && sudo systemctl start decnet.target
-  decnet init --root /mnt/image --user siem --group siem --prefix /opt/decnet";
+  decnet init --root /mnt/image --user siem --group siem --prefix /opt/decnet
+  sudo decnet init --uninstall";
+
+/// Where this program is looked for when nothing better is known.
+const USUAL_PROGRAM: &str = "/usr/local/bin/decnet";
+const USUAL_ACCOUNT: &str = "decnet";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Install below this directory, in its etc/systemd/system; a directory that is called
-    /// systemd/system, or holds units of decnet, is taken as it is
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
-    /// User the services run as
-    #[arg(long, default_value = "decnet", value_parser = account)]
-    user: String,
-    /// Group the services run as
-    #[arg(long, default_value = "decnet", value_parser = account)]
-    group: String,
+    /// systemd/system, or holds units of decnet, is taken as it is [default: /]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// User the services run as [default: as DECNET's units have it, else decnet]
+    #[arg(long, value_parser = account)]
+    user: Option<String>,
+    /// Group the services run as [default: as DECNET's units have it, else decnet]
+    #[arg(long, value_parser = account)]
+    group: Option<String>,
     /// Where bin/decnet is installed [default: where this program runs from, else /usr/local]
     #[arg(long, value_name = "DIR", value_parser = prefix)]
     prefix: Option<String>,
-    /// Say what would be done and do nothing
+    /// Show what would change, as a diff, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take back everything that this command wrote; settings and data stay
+    #[arg(long)]
+    uninstall: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let place = plan::Place::below(&args.root);
-    let values = units::Values {
-        user: args.user,
-        group: args.group,
-        prefix: args.prefix.unwrap_or_else(units::own_prefix),
-        broker: bus::socket(&place)?,
+pub(crate) fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
+    let root = args.root.or_else(|| env.path(decnet::ROOT));
+    let place = Place::below(&root.unwrap_or_else(|| "/".into()));
+    let master = Master::find(&place)?;
+    let account = |given: Option<String>, decnets: fn(&Master) -> &String| {
+        given
+            .or_else(|| master.as_ref().map(|it| decnets(it).clone()))
+            .unwrap_or_else(|| USUAL_ACCOUNT.into())
     };
-    let steps = plan::plan(&place, &units::rendered(&values)?)?;
+    let values = Values {
+        user: account(args.user, |master| &master.user),
+        group: account(args.group, |master| &master.group),
+        program: program(args.prefix.as_deref(), master.as_ref(), args.uninstall)?,
+        broker: bus::socket(&place)?,
+        master,
+    };
+    let steps = if args.uninstall {
+        plan::uninstall(&place, &values)?
+    } else {
+        plan::install(&place, &values)?
+    };
     for step in &steps {
         if !args.dry_run {
             step.apply()?;
         }
         say(step, args.dry_run)?;
     }
-    if let Some(socket) = &values.broker {
-        eprintln!("DECNET's broker is installed here: the units use its socket, {socket}.");
+    if args.uninstall {
+        return Ok(uninstalled(&steps, args.dry_run));
     }
-    let changed = steps.iter().any(Step::changes);
-    if changed && !args.dry_run {
-        eprintln!("next: systemctl daemon-reload && systemctl start decnet.target");
-        eprintln!(
-            "The services run as {}:{}; settings go into /etc/decnet/decnet.env.",
-            values.user, values.group
+    if steps
+        .iter()
+        .all(|step| matches!(step.action, Action::Keep(_)))
+    {
+        bail!(
+            "nothing was installed: every unit is there already and is not from `decnet init`, and none \
+             of them runs DECNET's worker; rename what is above, or write units of your own"
         );
     }
-    if steps.is_empty() {
-        bail!("this build carries no units");
-    }
+    say_next(&values, &steps, args.dry_run);
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_next(values: &Values, steps: &[Step], dry_run: bool) {
+    if let Some(socket) = &values.broker {
+        output::say!("DECNET's broker is installed here: the units use its socket, {socket}.");
+    }
+    if dry_run || !steps.iter().any(Step::changes) {
+        return;
+    }
+    if values.master.is_some() {
+        output::say!(
+            "DECNET's decnet-webhook.service runs {} from its next start on.",
+            values.program
+        );
+        output::say!("next: systemctl daemon-reload && systemctl restart decnet-webhook");
+    } else {
+        output::say!("next: systemctl daemon-reload && systemctl start decnet.target");
+    }
+    output::say!(
+        "The services run as {}:{}; settings go into /etc/decnet/decnet.env.",
+        values.user,
+        values.group
+    );
+}
+
+fn uninstalled(steps: &[Step], dry_run: bool) -> ExitCode {
+    if steps.is_empty() {
+        output::say!("nothing here is from `decnet init`");
+    } else if !dry_run {
+        output::say!("next: systemctl daemon-reload; settings and data were left where they are");
+    }
+    ExitCode::SUCCESS
 }
 
 fn say(step: &Step, dry_run: bool) -> std::io::Result<()> {
     let (would, done) = match step.action {
         Action::Write(_) => ("would write", "wrote"),
-        Action::Update(_) => ("would update", "updated"),
+        Action::Update { .. } => ("would update", "updated"),
         Action::Link(_) => ("would link", "linked"),
+        Action::Remove(_) => ("would remove", "removed"),
         Action::Current => ("unchanged", "unchanged"),
         Action::Keep(_) => ("left alone", "left alone"),
     };
@@ -87,10 +153,54 @@ fn say(step: &Step, dry_run: bool) -> std::io::Result<()> {
             "{GOOD}{verb}{GOOD:#} {path} -> {}",
             to.display()
         )),
-        Action::Write(_) | Action::Update(_) => {
-            output::line(format_args!("{GOOD}{verb}{GOOD:#} {path}"))
+        Action::Remove(Removed::Folder) => {
+            output::line(format_args!("{GOOD}{verb}{GOOD:#} {path}/"))
         }
+        _ => output::line(format_args!("{GOOD}{verb}{GOOD:#} {path}")),
+    }?;
+    match step.diff().filter(|_| dry_run) {
+        Some(diff) => output::line(diff.trim_end()),
+        None => Ok(()),
     }
+}
+
+/// This program, as services find it. Beside DECNET it may not be DECNET's own: units would then run
+/// whatever that one's updater puts there.
+fn program(
+    prefix: Option<&str>,
+    master: Option<&Master>,
+    uninstall: bool,
+) -> anyhow::Result<String> {
+    let own = match (prefix, master) {
+        (Some(prefix), _) => Some(format!("{prefix}/bin/decnet")),
+        (None, Some(_)) => running(),
+        (None, None) => running().filter(|path| path.ends_with("/bin/decnet")),
+    };
+    let Some(master) = master.filter(|_| !uninstall) else {
+        return Ok(own.unwrap_or_else(|| USUAL_PROGRAM.into()));
+    };
+    match own {
+        Some(path) if path != USUAL_PROGRAM && path != master.program => Ok(path),
+        Some(path) => bail!(
+            "{path} is DECNET's own program here; install this one elsewhere, e.g. as \
+             /opt/decnet-webhook/bin/decnet, and run `decnet init` of that, or name it with \
+             --prefix /opt/decnet-webhook"
+        ),
+        None => bail!(
+            "services cannot run this program from where it is; install it, e.g. as \
+             /opt/decnet-webhook/bin/decnet, and run `decnet init` of that, or name it with \
+             --prefix /opt/decnet-webhook"
+        ),
+    }
+}
+
+/// Where this program runs from, if services can run it there.
+fn running() -> Option<String> {
+    let path = env::current_exe().ok()?;
+    // The services cannot look into homes.
+    let is_home = ["/home", "/root"].iter().any(|home| path.starts_with(home));
+    let path = Path::to_str(&path).filter(|_| !is_home)?;
+    prefix(path).ok()
 }
 
 /// A name that cannot end a unit's line or begin another (useradd(8) takes fewer still).

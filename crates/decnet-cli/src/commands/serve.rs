@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     server::{self, Parts, Server},
-    settings::{Env, HttpOptions, JwtKey, ServerSettings, StorageOptions, WorkerOptions},
+    settings::{Env, HttpOptions, JwtKey, ServerSettings, ServerStorageOptions, WorkerOptions},
     shutdown::{self, Hangup},
     telemetry,
 };
@@ -25,14 +25,14 @@ Examples:
 pub(crate) struct Args {
     /// Show how it works: everything temporary and on this machine only, with a receiver and
     /// made-up events; no installation is touched
-    #[arg(long, conflicts_with_all = ["data_dir", "database_url", "bus", "host", "port", "takeover"])]
+    #[arg(long, conflicts_with_all = ["data_dir", "database_url", "bus", "host", "port", "takeover", "create"])]
     demo: bool,
     #[command(flatten)]
     http: HttpOptions,
     #[command(flatten)]
     worker: WorkerOptions,
     #[command(flatten)]
-    storage: StorageOptions,
+    storage: ServerStorageOptions,
 }
 
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {

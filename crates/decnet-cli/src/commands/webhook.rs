@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     daemon,
     server::{self, Parts, Server},
-    settings::{Env, HttpOptions, ServerSettings, StorageOptions, WorkerOptions, metrics_addr},
+    settings::{
+        Env, HttpOptions, ServerSettings, ServerStorageOptions, WorkerOptions, metrics_addr,
+    },
     shutdown::{self, Hangup},
     telemetry,
 };
@@ -30,7 +32,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     worker: WorkerOptions,
     #[command(flatten)]
-    storage: StorageOptions,
+    storage: ServerStorageOptions,
     /// Standard output leads to the process that waits for this one to be ready
     #[arg(long = daemon::CHILD_FLAG, hide = true, conflicts_with = "daemon")]
     is_daemon_child: bool,

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use crate::{
     output::{self, BOLD, DIM},
     settings::ServerSettings,
@@ -10,8 +12,31 @@ pub(crate) fn banner(command: &str, settings: &ServerSettings) {
         env!("CARGO_PKG_VERSION")
     );
     fact("data directory", settings.data_dir.path().display());
-    fact("database", settings.database.shown_url());
-    fact("bus", &settings.bus);
+    let from = |origin: &Option<String>| match origin {
+        Some(origin) => format!(" {DIM}({origin}){DIM:#}"),
+        None => String::new(),
+    };
+    let origins = &settings.origins;
+    let url = settings.database.shown_url();
+    fact("database", format_args!("{url}{}", from(&origins.database)));
+    fact(
+        "bus",
+        format_args!("{}{}", settings.bus, from(&origins.bus)),
+    );
+    let mut files: Vec<&Path> = Vec::new();
+    for (_, file) in &origins.borrowed {
+        if !files.contains(&file.as_path()) {
+            files.push(file);
+        }
+    }
+    for file in files {
+        let names = origins.borrowed.iter().filter(|(_, from)| from == file);
+        let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
+        fact(
+            "of DECNET",
+            format_args!("{} from {}", names.join(", "), file.display()),
+        );
+    }
 }
 
 /// One line of it.

@@ -49,9 +49,10 @@ impl Patience<'_> {
             if waiting.is_none() {
                 tracing::warn!(
                     error = crate::output::chain(&error),
-                    "idle until the {missing} answers; trying again"
+                    "idle until {}; trying again",
+                    missing.until
                 );
-                waiting = Some(Waiting::begin(self.probe, missing)?);
+                waiting = Some(Waiting::begin(self.probe, missing.name)?);
                 // Up, if idle: whoever started it need not start it again.
                 crate::notify::ready(self.ready_pipe);
             }
@@ -68,14 +69,37 @@ impl Patience<'_> {
     }
 
     /// What is away, if that is all.
-    fn missing(&self, error: &anyhow::Error) -> Option<&'static str> {
+    fn missing(&self, error: &anyhow::Error) -> Option<Missing> {
         if let Some(error) = error.downcast_ref::<StoreError>() {
-            return (error.is_connection() && !self.database_is_file).then_some("database");
+            return match error {
+                // A file of DECNET's is there before its tables are.
+                StoreError::AwaitsDecnet(_) => Some(DECNETS_TABLES),
+                error => (error.is_connection() && !self.database_is_file).then_some(DATABASE),
+            };
         }
         let bus = error.downcast_ref::<BusError>()?;
-        bus.is_connection().then_some("bus")
+        bus.is_connection().then_some(BUS)
     }
 }
+
+/// What a server waits for: as its health names it, and as its log does.
+struct Missing {
+    name: &'static str,
+    until: &'static str,
+}
+
+const DATABASE: Missing = Missing {
+    name: "database",
+    until: "the database answers",
+};
+const BUS: Missing = Missing {
+    name: "bus",
+    until: "the bus answers",
+};
+const DECNETS_TABLES: Missing = Missing {
+    name: "DECNET's tables in the database",
+    until: "DECNET has made its tables",
+};
 
 /// The health server of a process that waits.
 struct Waiting {

@@ -10,9 +10,14 @@ use webhook_bus::JetStreamConfig;
 
 use super::{
     DataDir, NatsOptions,
+    decnet::BROKER_UNIT,
     env::{Env, SettingError},
 };
 
+const URL: &str = "DECNET_BUS_URL";
+/// DECNET's own names.
+const SOCKET: &str = "DECNET_BUS_SOCKET";
+const TYPE: &str = "DECNET_BUS_TYPE";
 /// Longest path of a Unix socket on Linux, without the zero at its end (`sun_path`).
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -55,18 +60,65 @@ impl BusChoice {
                 _ => parse(name, url, data_dir),
             }
         };
-        if env.flag("DECNET_BUS_ENABLED")? == Some(false) {
+        if env.decnet_flag("DECNET_BUS_ENABLED")? == Some(false) {
             return Ok(Self::Disabled);
         }
+        match Named::read(env, flag)? {
+            Named::Url(name, url) => parse(&name, &url),
+            Named::Socket(name, path) => broker(&name, &path, data_dir),
+            Named::Nothing => parse("DECNET_BUS_URL", "embedded"),
+        }
+    }
+
+    /// Who says which bus it is, for people; nobody where it is the default.
+    pub(crate) fn origin(env: Env<'_>, flag: Option<&str>) -> Result<Option<String>, SettingError> {
+        if env.decnet_flag("DECNET_BUS_ENABLED")? == Some(false) {
+            return Ok(Some(env.label("DECNET_BUS_ENABLED")));
+        }
+        Ok(match Named::read(env, flag)? {
+            Named::Url(name, _) | Named::Socket(name, _) => Some(name),
+            Named::Nothing => None,
+        })
+    }
+}
+
+/// Which bus is named, and by what.
+enum Named {
+    Url(String, String),
+    /// A broker's.
+    Socket(String, PathBuf),
+    Nothing,
+}
+
+impl Named {
+    /// The flag, the variables, DECNET's own broker where that is installed.
+    fn read(env: Env<'_>, flag: Option<&str>) -> Result<Self, SettingError> {
         if let Some(url) = flag {
-            return parse("--bus", url);
+            return Ok(Self::Url("--bus".into(), url.into()));
         }
-        if let Some(url) = env.secret("DECNET_BUS_URL")? {
-            return parse("DECNET_BUS_URL", &url);
+        if let Some(url) = env.secret(URL)? {
+            return Ok(Self::Url(env.label(URL), url));
         }
-        match env.path("DECNET_BUS_SOCKET") {
-            Some(path) => broker("DECNET_BUS_SOCKET", &path, data_dir),
-            None => parse("DECNET_BUS_URL", "embedded"),
+        let is_fake = env.text(TYPE)?.as_deref() == Some("fake");
+        if let Some(path) = env.path(SOCKET).filter(|_| !is_fake) {
+            return Ok(Self::Socket(env.label(SOCKET), path));
+        }
+        let Some(decnet) = env.0.decnet() else {
+            return Ok(Self::Nothing);
+        };
+        match decnet.socket() {
+            Some(path) if !is_fake => Ok(Self::Socket(BROKER_UNIT.into(), path.into())),
+            _ => Err(SettingError::NoWay {
+                what: "bus",
+                evidence: if is_fake {
+                    format!("{}=fake", env.label(TYPE))
+                } else {
+                    decnet.evidence()
+                },
+                remedy: "set DECNET_BUS_SOCKET to its broker's socket, e.g. /run/decnet/bus.sock, \
+                         or DECNET_BUS_URL=embedded for a bus of this program's own"
+                    .into(),
+            }),
         }
     }
 }
@@ -206,8 +258,13 @@ mod tests {
         ];
         let disabled = read(vars, None).unwrap();
         assert!(disabled.starts_with("disabled"), "{disabled}");
-        let error = read([("DECNET_BUS_ENABLED", "maybe"), NONE, NONE], None).unwrap_err();
-        assert!(error.contains("DECNET_BUS_ENABLED=\"maybe\""), "{error}");
+        // As for DECNET, only `true` is true.
+        for off in ["maybe", "1", "yes"] {
+            let disabled = read([("DECNET_BUS_ENABLED", off), NONE, NONE], None).unwrap();
+            assert!(disabled.starts_with("disabled"), "{disabled}");
+        }
+        let enabled = read([("DECNET_BUS_ENABLED", "TRUE"), NONE, NONE], None);
+        assert_eq!(enabled, embedded_at("/data/bus.sock"));
     }
 
     #[test]

@@ -6,10 +6,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::decnet::Installation;
+
 /// Where variables come from: the process in production, a map in tests.
 pub(crate) trait Lookup: Send + Sync {
     /// The variable's value, if it is set.
     fn var(&self, name: &str) -> Option<OsString>;
+
+    /// The file that says so, where it is not the process's environment.
+    fn source(&self, _name: &str) -> Option<PathBuf> {
+        None
+    }
+
+    /// The DECNET of this machine.
+    fn decnet(&self) -> Option<&Installation> {
+        None
+    }
+
+    /// Every variable that comes from a file, and the file.
+    fn borrowed(&self) -> Vec<(String, PathBuf)> {
+        Vec::new()
+    }
 }
 
 /// The environment of this process.
@@ -77,6 +94,18 @@ pub(crate) enum SettingError {
         "data directory {path:?} cannot be written; set DECNET_DATA_DIR (or --data-dir) to a directory that this user owns"
     )]
     DataDir { path: PathBuf, source: io::Error },
+    /// A database file that somebody named and that is not there.
+    #[error(
+        "{name} names the database file {path:?}, which is not there; correct it, or make a new database with --create"
+    )]
+    NoDatabaseFile { name: String, path: PathBuf },
+    /// A machine with a DECNET, whose bus or database cannot be found.
+    #[error("a DECNET is here ({evidence}) and nothing says where its {what} is; {remedy}")]
+    NoWay {
+        what: &'static str,
+        evidence: String,
+        remedy: String,
+    },
     /// Nowhere to put the data.
     #[error(
         "there is no place for data: /var/lib/decnet cannot be written and neither XDG_DATA_HOME nor HOME is set; set DECNET_DATA_DIR"
@@ -118,8 +147,32 @@ impl Env<'_> {
         parse: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, SettingError> {
         self.text(name)?
-            .map(|value| parse_setting(name, &value, expected, remedy, parse))
+            .map(|value| parse_setting(&self.label(name), &value, expected, remedy, parse))
             .transpose()
+    }
+
+    /// A variable's name, with the file that sets it where that is not the environment.
+    pub(crate) fn label(&self, name: &str) -> String {
+        match self.0.source(name) {
+            Some(path) => format!("{name} in {}", path.display()),
+            None => name.to_owned(),
+        }
+    }
+
+    /// A variable that DECNET reads, too, and as it reads it: true only as `true`, in any case.
+    pub(crate) fn decnet_flag(&self, name: &str) -> Result<Option<bool>, SettingError> {
+        let value = self.text(name)?;
+        if let Some(value) = &value
+            && !["true", "false"]
+                .iter()
+                .any(|it| value.eq_ignore_ascii_case(it))
+        {
+            tracing::warn!(
+                "{}={value:?} counts as false, as it does for DECNET; write `true` or `false`",
+                self.label(name)
+            );
+        }
+        Ok(value.map(|value| value.eq_ignore_ascii_case("true")))
     }
 
     /// `true` or `false` (also 1/0, yes/no, on/off).

@@ -4,12 +4,19 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use webhook_delivery::{DeliveryConfig, EgressPolicy};
-use webhook_store::DatabaseConfig;
+use webhook_store::{DatabaseConfig, database_file};
 use webhook_worker::WorkerConfig;
 
 use super::{
-    BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, parse_setting, roots::extra_roots,
+    BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, cors,
+    decnet::{self, Installation},
+    parse_setting,
+    roots::extra_roots,
 };
+
+const DATABASE_URL: &str = "DECNET_DATABASE_URL";
+/// The longest pause that may be set: who waits for a day has given up.
+const LONGEST_PAUSE_SECS: f64 = 86_400.0;
 
 /// Where data lives and events come from.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -29,6 +36,17 @@ pub(crate) struct StorageOptions {
     pub(crate) bus: Option<String>,
     #[command(flatten)]
     pub(crate) nats: NatsOptions,
+}
+
+/// The same for those who may make the database.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub(crate) struct ServerStorageOptions {
+    #[command(flatten)]
+    pub(crate) storage: StorageOptions,
+    /// Make the database that is named and its tables where they are missing. Without it a named file
+    /// has to be there, and tables that DECNET is to make are waited for
+    #[arg(long)]
+    pub(crate) create: bool,
 }
 
 /// The same, read.
@@ -85,19 +103,51 @@ pub(crate) struct ServerSettings {
     pub(crate) worker: WorkerConfig,
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// Pages from these origins may call the API.
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) origins: Origins,
+}
+
+/// Where settings came from, for people; none is a default.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) database: Option<String>,
+    pub(crate) bus: Option<String>,
+    /// Variables that files of DECNET's set, and which.
+    pub(crate) borrowed: Vec<(String, PathBuf)>,
 }
 
 impl ServerSettings {
     /// Flags first, then variables, then defaults.
     pub(crate) fn read(
         env: Env<'_>,
-        storage: &StorageOptions,
+        storage: &ServerStorageOptions,
         http: &HttpOptions,
         worker: &WorkerOptions,
     ) -> Result<Self, SettingError> {
+        let ServerStorageOptions { storage, create } = storage;
+        for complaint in env
+            .0
+            .decnet()
+            .into_iter()
+            .flat_map(Installation::complaints)
+        {
+            tracing::warn!("{complaint}");
+        }
+        warn_of_proxies(env);
         let data_dir = DataDir::for_server(env, storage.data_dir.as_deref())?;
-        let database = database(env, storage.database_url.as_deref(), &data_dir)?;
+        let named = database_origin(env, storage.database_url.as_deref());
+        let mut database = database(env, storage.database_url.as_deref(), &data_dir)?;
+        if let Some(named) = named.as_ref().filter(|_| !create) {
+            refuse_to_make(&named.by, &database)?;
+            database.awaits_decnet = named.is_decnets || decnet::may_be_decnets(env, &database);
+        }
         let bus = BusChoice::read(env, storage.bus.as_deref(), &storage.nats, &data_dir)?;
+        let origins = Origins {
+            database: named.map(|named| named.by),
+            bus: BusChoice::origin(env, storage.bus.as_deref())?,
+            borrowed: env.0.borrowed(),
+        };
         let (host, port) = listen_address(env, http)?;
         Ok(Self {
             data_dir,
@@ -111,6 +161,8 @@ impl ServerSettings {
             worker: worker_config(env, worker)?,
             host,
             port,
+            cors_origins: cors::origins(env)?,
+            origins,
         })
     }
 
@@ -134,6 +186,8 @@ impl ServerSettings {
             data_dir,
             host,
             port,
+            cors_origins: Vec::new(),
+            origins: Origins::default(),
         })
     }
 }
@@ -177,9 +231,10 @@ fn database(
     flag: Option<&str>,
     data_dir: &DataDir,
 ) -> Result<DatabaseConfig, SettingError> {
-    let (name, url) = match (flag, env.secret("DECNET_DATABASE_URL")?) {
+    let (name, url) = match (flag, env.secret(DATABASE_URL)?) {
         (Some(url), _) => ("--database-url", url.to_owned()),
-        (None, Some(url)) => ("DECNET_DATABASE_URL", url),
+        (None, Some(url)) => (DATABASE_URL, url),
+        (None, None) if let Some(url) = decnet::database_url(env)? => ("", url),
         (None, None) => ("", format!("sqlite://{}", data_dir.database().display())),
     };
     let config = DatabaseConfig::new(url);
@@ -208,9 +263,69 @@ fn database(
     }
 }
 
+/// A database that somebody named.
+struct NamedDatabase {
+    /// By what, for people.
+    by: String,
+    /// By DECNET's own settings.
+    is_decnets: bool,
+}
+
+/// Who names the database; nobody where it is the one of the data directory.
+fn database_origin(env: Env<'_>, flag: Option<&str>) -> Option<NamedDatabase> {
+    let file_name = format!("{DATABASE_URL}_FILE");
+    let ours = match flag {
+        Some(_) => Some("--database-url".into()),
+        None => [DATABASE_URL, &file_name]
+            .into_iter()
+            .find(|name| env.path(name).is_some())
+            .map(|name| env.label(name)),
+    };
+    let is_decnets = ours.is_none();
+    let by = ours.or_else(|| decnet::database_origin(env))?;
+    Some(NamedDatabase { by, is_decnets })
+}
+
+/// A file that was named is somebody's: a new one in its place would be an empty installation.
+fn refuse_to_make(name: &str, config: &DatabaseConfig) -> Result<(), SettingError> {
+    match database_file(config) {
+        Some(path) if !path.exists() => Err(SettingError::NoDatabaseFile {
+            name: name.into(),
+            path,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// DECNET's worker honours these, and the address that is checked must be the one that is connected
+/// to.
+fn warn_of_proxies(env: Env<'_>) {
+    let names = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let set: Vec<&str> = names
+        .into_iter()
+        .filter(|name| env.path(name).is_some())
+        .collect();
+    if !set.is_empty() {
+        tracing::warn!(
+            "{} counts for nothing here: deliveries go straight to their endpoints, never through a \
+             proxy, so that the address that was checked is the one that is reached; let this machine \
+             reach them",
+            set.join(", ")
+        );
+    }
+}
+
 fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
     const NAME: &str = "DECNET_WEBHOOK_ALLOW_CIDRS";
-    let private = env.flag("DECNET_WEBHOOK_ALLOW_PRIVATE")?.unwrap_or(false);
+    let private = env.decnet_flag("DECNET_WEBHOOK_ALLOW_PRIVATE")?;
+    let private = private.unwrap_or(false);
     let cidrs = env.text(NAME)?.unwrap_or_default();
     let cidrs = cidrs
         .split(',')
@@ -232,12 +347,7 @@ fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
 }
 
 fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, SettingError> {
-    let threshold = env.parsed(
-        "DECNET_WEBHOOK_CIRCUIT_THRESHOLD",
-        "a number of failed deliveries, 1 or more",
-        "set it to e.g. 5, or unset it",
-        |text| text.parse::<u32>().ok().filter(|&count| count > 0),
-    )?;
+    let threshold = circuit_threshold(env)?;
     let longest_pause = reconnect_pause(env)?;
     #[cfg(feature = "failpoints")]
     let default = crate::failpoints::haste(env)?;
@@ -252,17 +362,40 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     })
 }
 
+/// DECNET takes numbers out of range for the nearest one in it, and so does this.
+fn circuit_threshold(env: Env<'_>) -> Result<Option<u32>, SettingError> {
+    const NAME: &str = "DECNET_WEBHOOK_CIRCUIT_THRESHOLD";
+    let given = env.parsed(
+        NAME,
+        "a number of failed deliveries, 1 or more",
+        "set it to e.g. 5, or unset it",
+        |text| text.parse::<i64>().ok(),
+    )?;
+    Ok(given.map(|given| {
+        let count = u32::try_from(given.max(1)).unwrap_or(u32::MAX);
+        if i64::from(count) != given {
+            tracing::warn!("{}={given} counts as {count}", env.label(NAME));
+        }
+        count
+    }))
+}
+
 /// The longest pause between two attempts to reach the bus.
 pub(super) fn reconnect_pause(env: Env<'_>) -> Result<Option<Duration>, SettingError> {
-    env.parsed(
-        "DECNET_WEBHOOK_BUS_RECONNECT_SECS",
+    const NAME: &str = "DECNET_WEBHOOK_BUS_RECONNECT_SECS";
+    let given = env.parsed(
+        NAME,
         "a number of seconds, 1 or more",
         "set it to e.g. 60, or unset it",
-        |text| {
-            let seconds = text.parse::<u64>().ok().filter(|&seconds| seconds > 0);
-            seconds.map(Duration::from_secs)
-        },
-    )
+        |text| text.parse::<f64>().ok().filter(|seconds| !seconds.is_nan()),
+    )?;
+    Ok(given.map(|given| {
+        let seconds = given.clamp(1.0, LONGEST_PAUSE_SECS);
+        if seconds != given {
+            tracing::warn!("{}={given} counts as {seconds}", env.label(NAME));
+        }
+        Duration::from_secs_f64(seconds)
+    }))
 }
 
 /// What an operator calls this process among several.

@@ -3,9 +3,12 @@ use std::path::Path;
 use super::{env::Lookup, *};
 
 fn read(vars: &dyn Lookup, data_dir: &Path) -> Result<ServerSettings, String> {
-    let storage = StorageOptions {
-        data_dir: Some(data_dir.into()),
-        ..Default::default()
+    let storage = ServerStorageOptions {
+        storage: StorageOptions {
+            data_dir: Some(data_dir.into()),
+            ..Default::default()
+        },
+        create: false,
     };
     ServerSettings::read(
         Env(vars),
@@ -44,18 +47,58 @@ fn the_circuit_threshold_reaches_the_worker() {
 }
 
 #[test]
+fn numbers_out_of_range_count_as_the_nearest_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (threshold, pause, expected) in [
+        ("0", "2.5", (1, 2_500)),
+        ("-3", "0", (1, 1_000)),
+        ("99999999999", "1e300", (u32::MAX, 86_400_000)),
+    ] {
+        let vars = [
+            ("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", threshold),
+            ("DECNET_WEBHOOK_BUS_RECONNECT_SECS", pause),
+        ];
+        let worker = read(&vars, dir.path()).unwrap().worker;
+        let found = (worker.circuit_threshold, worker.longest_pause.as_millis());
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_named_database_has_to_be_there_unless_it_is_to_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/named.db", dir.path().display());
+    for name in ["DECNET_DATABASE_URL", "DECNET_DB_URL"] {
+        let url = if name == "DECNET_DB_URL" {
+            url.replace("sqlite://", "sqlite+aiosqlite:///")
+        } else {
+            url.clone()
+        };
+        let error = read(&[(name, url.as_str())], dir.path()).unwrap_err();
+        assert!(
+            error.starts_with(&format!("{name} names the database file")),
+            "{error}"
+        );
+        assert!(error.contains("--create"), "{error}");
+    }
+    std::fs::write(dir.path().join("named.db"), "").unwrap();
+    let ours = read(&[("DECNET_DATABASE_URL", url.as_str())], dir.path()).unwrap();
+    assert!(!ours.database.awaits_decnet);
+    let decnets = url.replace("sqlite://", "sqlite+aiosqlite:///");
+    let decnets = read(&[("DECNET_DB_URL", decnets.as_str())], dir.path()).unwrap();
+    assert!(decnets.database.awaits_decnet);
+    assert_eq!(decnets.database.url, url);
+}
+
+#[test]
 fn every_wrong_value_is_named_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     for (name, value, remedy) in [
         ("DECNET_API_PORT", "80000", "set it to a free port"),
-        (
-            "DECNET_WEBHOOK_ALLOW_PRIVATE",
-            "perhaps",
-            "`true` or `false`",
-        ),
-        ("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", "0", "e.g. 5"),
+        ("DECNET_WEBHOOK_TAKEOVER", "perhaps", "`true` or `false`"),
+        ("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", "few", "e.g. 5"),
         ("DECNET_WEBHOOK_BUS_RECONNECT_SECS", "soon", "e.g. 60"),
-        ("DECNET_BUS_ENABLED", "2", "`true` or `false`"),
+        ("DECNET_CORS_ORIGINS", "*", "http://localhost:8080"),
         ("DECNET_DATABASE_URL", "oracle://x", "sqlite:///path"),
     ] {
         let error = read(&[(name, value)], dir.path()).unwrap_err();
@@ -104,12 +147,11 @@ fn other_databases_are_refused_and_none_is_shown_with_its_password() {
 fn secrets_come_from_files_too_but_not_from_both() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("url");
-    std::fs::write(&file, "sqlite:///elsewhere.db\n").unwrap();
+    let elsewhere = format!("sqlite://{}/elsewhere.db", dir.path().display());
+    std::fs::write(dir.path().join("elsewhere.db"), "").unwrap();
+    std::fs::write(&file, format!("{elsewhere}\n")).unwrap();
     let vars = [("DECNET_DATABASE_URL_FILE", file.to_str().unwrap())];
-    assert_eq!(
-        read(&vars, dir.path()).unwrap().database.url,
-        "sqlite:///elsewhere.db"
-    );
+    assert_eq!(read(&vars, dir.path()).unwrap().database.url, elsewhere);
 
     let both = [
         ("DECNET_DATABASE_URL_FILE", file.to_str().unwrap()),

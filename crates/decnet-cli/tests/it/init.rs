@@ -123,7 +123,24 @@ async fn no_foreign_file_or_link_is_overwritten() {
     symlink(&elsewhere, folder.join("decnet-api.service")).unwrap();
     fs::write(folder.join("decnet-webhook.service"), "DECNET's own worker").unwrap();
     fs::create_dir(folder.join("decnet.target.wants")).unwrap();
-    let said = init(root.path(), &[]).await;
+    let output = run(
+        root.path(),
+        &[
+            "init",
+            "--prefix",
+            "/opt/decnet",
+            "--root",
+            root.path().to_str().unwrap(),
+        ],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("nothing was installed"),
+        "{}",
+        stderr(&output)
+    );
+    let said = stdout(&output);
     assert_eq!(said.matches("left alone").count(), UNITS.len(), "{said}");
     assert_eq!(read(&elsewhere), "theirs");
     assert_eq!(

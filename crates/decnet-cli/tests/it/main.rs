@@ -1,6 +1,7 @@
 //! The real binary, as people and scripts run it.
 
 mod backup;
+mod beside;
 mod clocks;
 mod daemon;
 mod dead_letters;
@@ -12,6 +13,7 @@ mod follow;
 mod gate;
 mod init;
 mod listen;
+mod master;
 mod metrics;
 mod nats;
 mod newer;

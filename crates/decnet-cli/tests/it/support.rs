@@ -52,6 +52,8 @@ fn isolated(program: &str, dir: &Path) -> Command {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("HOME", dir)
         .env("DECNET_DATA_DIR", dir)
+        // What is installed on this machine is nobody's business either.
+        .env("DECNET_SYSTEM_ROOT", dir)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command

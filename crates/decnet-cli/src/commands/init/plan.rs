@@ -1,30 +1,28 @@
-//! What to do with each unit, decided before anything is touched.
+//! What to do with each file, decided before anything is touched.
 
 use std::{
     fs, io,
-    io::Write,
-    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 
-use super::units::{MARKER, Unit};
+use super::{
+    master::{self, Master},
+    units::{self, Unit, Values},
+};
+use crate::systemd::{Folders, MARKER};
 
-/// Where units of packages are; one of the same name in /etc would hide it.
-const PACKAGED: [&str; 3] = [
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-];
-const INSTALLED: &str = "etc/systemd/system";
+/// Where shells find programs that administrators installed.
+const COMMANDS: &str = "usr/local/bin";
+/// This program there, beside an installed DECNET, whose own program is `decnet`.
+const COMMAND: &str = "decnet-webhook";
 
 /// The directories that matter.
 pub(super) struct Place {
-    /// Where units are written.
-    units: PathBuf,
-    /// Where others may have theirs.
-    packaged: Vec<PathBuf>,
+    /// What the system's own paths are below.
+    pub(super) root: PathBuf,
+    pub(super) folders: Folders,
 }
 
 /// One file and what becomes of it.
@@ -39,65 +37,71 @@ pub(super) enum Action {
     /// It is new.
     Write(String),
     /// It is ours, of another version or with other values.
-    Update(String),
+    Update { old: String, new: String },
     /// A link to this.
     Link(PathBuf),
+    /// It is ours, and nothing wants it.
+    Remove(Removed),
     /// It is as it should be.
     Current,
     /// It is somebody else's.
     Keep(String),
 }
 
+/// What is taken away.
+#[derive(Debug)]
+pub(super) enum Removed {
+    File(String),
+    Link,
+    /// A directory in which nothing else is.
+    Folder,
+}
+
 impl Place {
     /// Below a root directory, or a unit directory itself.
     pub(super) fn below(root: &Path) -> Self {
-        if root.ends_with("systemd/system") || holds_units(root) {
-            return Self {
-                units: root.into(),
-                packaged: Vec::new(),
-            };
-        }
         Self {
-            units: root.join(INSTALLED),
-            packaged: PACKAGED.iter().map(|folder| root.join(folder)).collect(),
+            root: root.into(),
+            folders: Folders::below(root),
         }
+    }
+
+    /// A path below the root as those see it for whom the root is `/`.
+    pub(super) fn inside(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(rest) => Path::new("/").join(rest),
+            Err(_) => path.into(),
+        }
+    }
+
+    /// The name of this program on the PATH; none where only a unit directory was named.
+    fn command(&self) -> Option<PathBuf> {
+        let is_root = self.folders.units != self.root;
+        is_root.then(|| self.root.join(COMMANDS).join(COMMAND))
+    }
+
+    fn unit(&self, name: &str) -> PathBuf {
+        self.folders.units.join(name)
+    }
+
+    fn wanted_by(&self, target: &str, name: &str) -> PathBuf {
+        self.unit(&format!("{target}.wants")).join(name)
     }
 }
 
-impl Place {
-    /// What the unit of this name says, drop-ins aside, wherever systemd would find it.
-    pub(super) fn unit(&self, name: &str) -> anyhow::Result<Option<String>> {
-        for folder in [&self.units].into_iter().chain(&self.packaged) {
-            let path = folder.join(name);
-            match fs::read_to_string(&path) {
-                Ok(text) => return Ok(Some(text)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("reading {}", path.display()));
-                }
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Whether units of this name are in it, which no root directory has.
-fn holds_units(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|entries| {
-        entries.flatten().any(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            name == "decnet.target" || name.starts_with("decnet-") && name.ends_with(".service")
-        })
-    })
-}
-
-/// A step a unit, and a link for each of our services that a foreign target does not know of.
-pub(super) fn plan(place: &Place, units: &[Unit]) -> anyhow::Result<Vec<Step>> {
+/// Installs: a step a unit, a link for each of our services that a foreign target does not know of,
+/// drop-ins for DECNET's worker, and this program's name on the PATH beside DECNET's.
+pub(super) fn install(place: &Place, values: &Values) -> anyhow::Result<Vec<Step>> {
+    let units = units::rendered(values)?;
     let mut steps = Vec::new();
     let mut foreign_targets = Vec::new();
-    for unit in units {
-        let step = for_unit(place, unit)?;
+    for unit in &units {
+        let name = match &values.master {
+            Some(master) => name_beside(place, master, unit, values, &mut steps)?,
+            None => Some(unit.name.as_str()),
+        };
+        let Some(name) = name else { continue };
+        let step = for_unit(place, name, &unit.text)?;
         let is_foreign = matches!(step.action, Action::Keep(_));
         steps.push(step);
         if unit.is_target() {
@@ -106,25 +110,106 @@ pub(super) fn plan(place: &Place, units: &[Unit]) -> anyhow::Result<Vec<Step>> {
             }
         } else if !is_foreign {
             for target in &foreign_targets {
-                steps.push(for_link(place, target, unit)?);
+                let path = place.wanted_by(target, name);
+                steps.push(for_link(path, Path::new("..").join(name), name)?);
             }
         }
+    }
+    if values.master.is_some()
+        && let Some(path) = place.command()
+        && place.inside(&path) != Path::new(&values.program)
+    {
+        steps.push(for_link(
+            path,
+            values.program.clone().into(),
+            &values.program,
+        )?);
+    }
+    // What an earlier installation left that this one does without.
+    let stale = uninstall(place, values)?;
+    let planned: Vec<PathBuf> = steps.iter().map(|step| step.path.clone()).collect();
+    let is_planned = |path: &Path| planned.iter().any(|planned| planned.starts_with(path));
+    steps.extend(stale.into_iter().filter(|step| !is_planned(&step.path)));
+    Ok(steps)
+}
+
+/// The name of our unit beside DECNET's; none where a drop-in changes DECNET's own.
+fn name_beside<'a>(
+    place: &Place,
+    master: &Master,
+    unit: &'a Unit,
+    values: &Values,
+    steps: &mut Vec<Step>,
+) -> anyhow::Result<Option<&'a str>> {
+    let name = master.name_of(&unit.name);
+    if name != Some(unit.name.as_str()) {
+        let why = match name {
+            Some(name) => format!("it is DECNET's; ours is {name}"),
+            None => "it is DECNET's; a drop-in has it run this program".into(),
+        };
+        let path = place.unit(&unit.name);
+        let action = Action::Keep(why);
+        steps.push(Step { path, action });
+    }
+    if name.is_none() {
+        for drop_in in units::drop_ins(&unit.name, values)? {
+            steps.push(for_file(place.unit(&drop_in.name), &drop_in.text)?);
+        }
+    }
+    Ok(name)
+}
+
+/// Takes back everything that [`install`] can have written.
+pub(super) fn uninstall(place: &Place, values: &Values) -> anyhow::Result<Vec<Step>> {
+    let units = units::rendered(values)?;
+    let mut steps = Vec::new();
+    for unit in &units {
+        for name in master::names(&unit.name) {
+            steps.extend(without_file(place.unit(name))?);
+        }
+        let before = steps.len();
+        for drop_in in units::drop_ins(&unit.name, values)? {
+            steps.extend(without_file(place.unit(&drop_in.name))?);
+        }
+        let folder = place.unit(&format!("{}.d", unit.name));
+        without_folder(folder, before, &mut steps)?;
+    }
+    for target in units.iter().filter(|unit| unit.is_target()) {
+        let before = steps.len();
+        for name in units.iter().flat_map(|unit| master::names(&unit.name)) {
+            let path = place.wanted_by(&target.name, name);
+            steps.extend(without_link(path, &Path::new("..").join(name))?);
+        }
+        let folder = place.unit(&format!("{}.wants", target.name));
+        without_folder(folder, before, &mut steps)?;
+    }
+    if let Some(path) = place.command() {
+        steps.extend(without_link(path, Path::new(&values.program))?);
     }
     Ok(steps)
 }
 
-fn for_unit(place: &Place, unit: &Unit) -> anyhow::Result<Step> {
-    let path = place.units.join(&unit.name);
+fn for_unit(place: &Place, name: &str, text: &str) -> anyhow::Result<Step> {
+    let step = for_file(place.unit(name), text)?;
+    if matches!(step.action, Action::Write(_))
+        && let Some(other) = packaged(place, name)?
+    {
+        let why = format!(
+            "{} is not from decnet init, and one here would hide it",
+            other.display()
+        );
+        let action = Action::Keep(why);
+        return Ok(Step { action, ..step });
+    }
+    Ok(step)
+}
+
+fn for_file(path: PathBuf, text: &str) -> anyhow::Result<Step> {
+    let new = text.to_owned();
     let action = match found(&path)? {
-        Found::Nothing => match packaged(place, &unit.name)? {
-            None => Action::Write(unit.text.clone()),
-            Some(other) => Action::Keep(format!(
-                "{} is not from decnet init, and one here would hide it",
-                other.display()
-            )),
-        },
-        Found::File(text) if text == unit.text => Action::Current,
-        Found::File(text) if text.starts_with(MARKER) => Action::Update(unit.text.clone()),
+        Found::Nothing => Action::Write(new),
+        Found::File(old) if old == new => Action::Current,
+        Found::File(old) if old.starts_with(MARKER) => Action::Update { old, new },
         Found::File(_) => Action::Keep("it is not from decnet init".into()),
         Found::Link(to) => Action::Keep(format!("it is a link to {}", to.display())),
         Found::Other => Action::Keep("it is no file".into()),
@@ -132,18 +217,52 @@ fn for_unit(place: &Place, unit: &Unit) -> anyhow::Result<Step> {
     Ok(Step { path, action })
 }
 
-fn for_link(place: &Place, target: &str, unit: &Unit) -> anyhow::Result<Step> {
-    let path = place.units.join(format!("{target}.wants")).join(&unit.name);
-    let to = Path::new("..").join(&unit.name);
+fn for_link(path: PathBuf, to: PathBuf, name: &str) -> anyhow::Result<Step> {
     let action = match found(&path)? {
         Found::Nothing => Action::Link(to),
         // `systemctl enable` writes the absolute form.
-        Found::Link(found) if found == to || found.ends_with(&unit.name) => Action::Current,
-        Found::Link(_) | Found::File(_) | Found::Other => {
-            Action::Keep("it is not from decnet init".into())
-        }
+        Found::Link(found) if found == to || found.ends_with(name) => Action::Current,
+        Found::Link(found) => Action::Keep(format!("it is a link to {}", found.display())),
+        Found::File(_) | Found::Other => Action::Keep("it is not from decnet init".into()),
     };
     Ok(Step { path, action })
+}
+
+fn without_file(path: PathBuf) -> anyhow::Result<Option<Step>> {
+    Ok(match found(&path)? {
+        Found::File(text) if text.starts_with(MARKER) => Some(Step {
+            path,
+            action: Action::Remove(Removed::File(text)),
+        }),
+        _ => None,
+    })
+}
+
+fn without_link(path: PathBuf, to: &Path) -> anyhow::Result<Option<Step>> {
+    Ok(match found(&path)? {
+        Found::Link(found) if found == to => Some(Step {
+            path,
+            action: Action::Remove(Removed::Link),
+        }),
+        _ => None,
+    })
+}
+
+/// The directory goes with the last that is in it, if that is among the steps from `before` on.
+fn without_folder(path: PathBuf, before: usize, steps: &mut Vec<Step>) -> anyhow::Result<()> {
+    let removed = &steps[before..];
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(&path).with_context(|| format!("reading {}", path.display()))?;
+    let others = entries
+        .flatten()
+        .any(|entry| removed.iter().all(|step| step.path != entry.path()));
+    if !others {
+        let action = Action::Remove(Removed::Folder);
+        steps.push(Step { path, action });
+    }
+    Ok(())
 }
 
 enum Found {
@@ -172,7 +291,7 @@ fn found(path: &Path) -> anyhow::Result<Found> {
 }
 
 fn packaged(place: &Place, name: &str) -> anyhow::Result<Option<PathBuf>> {
-    for folder in &place.packaged {
+    for folder in &place.folders.packaged {
         let path = folder.join(name);
         match found(&path)? {
             Found::Nothing => {}
@@ -181,52 +300,4 @@ fn packaged(place: &Place, name: &str) -> anyhow::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-impl Step {
-    /// Whether it does anything.
-    pub(super) fn changes(&self) -> bool {
-        !matches!(self.action, Action::Current | Action::Keep(_))
-    }
-
-    /// Does it.
-    pub(super) fn apply(&self) -> anyhow::Result<()> {
-        let done = match &self.action {
-            Action::Write(text) => self.write(text, false),
-            Action::Update(text) => self.write(text, true),
-            Action::Link(to) => self.folder().and_then(|_| symlink(to, &self.path)),
-            Action::Current | Action::Keep(_) => Ok(()),
-        };
-        done.with_context(|| {
-            format!(
-                "writing {}; run this as root, or give another --root",
-                self.path.display()
-            )
-        })
-    }
-
-    /// In one step, so that systemd never reads half a unit; a new one never over a file that
-    /// came meanwhile.
-    fn write(&self, text: &str, replace: bool) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".decnet-")
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(self.folder()?)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        let written = if replace {
-            file.persist(&self.path)
-        } else {
-            file.persist_noclobber(&self.path)
-        };
-        written.map(drop).map_err(|failed| failed.error)
-    }
-
-    fn folder(&self) -> io::Result<&Path> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(folder)?;
-        Ok(folder)
-    }
 }

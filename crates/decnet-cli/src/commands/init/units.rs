@@ -1,26 +1,30 @@
-//! The units this binary carries, whatever they are called.
+//! The units this binary carries, whatever they are called, and the drop-ins for DECNET's.
 
 use anyhow::{Context, ensure};
-use include_dir::{Dir, include_dir};
+use include_dir::{Dir, File, include_dir};
 
-/// Found by listing: a new file in `systemd/` is a new unit here.
+use super::master::Master;
+use crate::systemd::MARKER;
+
+/// Found by listing: a new file in `systemd/` is a new unit here, and one in `systemd/NAME.d/` a new
+/// drop-in for DECNET's unit of that name.
 static UNITS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../systemd");
-
-/// First line of every unit written here, by which it is known again.
-pub(super) const MARKER: &str =
-    "# Written by `decnet init`, which replaces it; put changes into a drop-in (systemctl edit).";
 
 /// What the templates leave open.
 pub(super) struct Values {
     pub(super) user: String,
     pub(super) group: String,
-    pub(super) prefix: String,
+    /// This program, as the services find it.
+    pub(super) program: String,
     /// The socket of DECNET's broker, where that is installed.
     pub(super) broker: Option<String>,
+    /// DECNET itself, where it has its own worker.
+    pub(super) master: Option<Master>,
 }
 
-/// A unit as it is installed.
+/// A unit or drop-in as it is installed.
 pub(super) struct Unit {
+    /// The template's name; of a drop-in with that of its directory.
     pub(super) name: String,
     pub(super) text: String,
 }
@@ -33,19 +37,33 @@ impl Unit {
 
 /// All units, targets first, so that it is known what the services stand beside.
 pub(super) fn rendered(values: &Values) -> anyhow::Result<Vec<Unit>> {
-    let mut units = UNITS
-        .files()
+    let mut units = render(UNITS.files(), values, false)?;
+    units.sort_by_key(|unit| (!unit.is_target(), unit.name.clone()));
+    Ok(units)
+}
+
+/// The drop-ins for a unit of this name.
+pub(super) fn drop_ins(unit: &str, values: &Values) -> anyhow::Result<Vec<Unit>> {
+    match UNITS.get_dir(format!("{unit}.d")) {
+        Some(folder) => render(folder.files(), values, true),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn render<'a>(
+    files: impl Iterator<Item = &'a File<'a>>,
+    values: &Values,
+    are_drop_ins: bool,
+) -> anyhow::Result<Vec<Unit>> {
+    files
         .map(|file| {
             let name = file.path().to_str().context("a unit's name is no text")?;
             let text = file.contents_utf8().context("a unit is no text")?;
             let text = text
                 .replace("@USER@", &values.user)
                 .replace("@GROUP@", &values.group)
-                .replace("@PREFIX@", &values.prefix);
-            let text = match &values.broker {
-                Some(socket) => beside_broker(&text, socket)?,
-                None => text,
-            };
+                .replace("@PROGRAM@", &values.program);
+            let text = beside_decnet(&text, values, are_drop_ins)?;
             ensure!(
                 !has_placeholder(&text),
                 "{name} has a placeholder that nothing fills"
@@ -55,39 +73,30 @@ pub(super) fn rendered(values: &Values) -> anyhow::Result<Vec<Unit>> {
                 text: format!("{MARKER}\n{text}"),
             })
         })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    units.sort_by_key(|unit| (!unit.is_target(), unit.name.clone()));
-    Ok(units)
+        .collect()
 }
 
-/// The unit with what it needs to use DECNET's broker; a target needs nothing.
-fn beside_broker(text: &str, socket: &str) -> anyhow::Result<String> {
+/// The unit with what it needs to use DECNET's broker and database; a target needs nothing.
+fn beside_decnet(text: &str, values: &Values, is_drop_in: bool) -> anyhow::Result<String> {
     let Some((unit, service)) = text.split_once("\n[Service]\n") else {
         return Ok(text.to_owned());
     };
-    let (order, environment) = super::bus::directives(socket);
+    let (order, mut added) = match &values.broker {
+        Some(socket) => super::bus::directives(socket),
+        None => (String::new(), String::new()),
+    };
+    let mut service = service.to_owned();
+    if let Some(master) = &values.master {
+        added += &master.directives(is_drop_in);
+        let command = |arguments: &str| format!("ExecStart={} {arguments}\n", values.program);
+        service = service.replace(&command("api"), &command(&master.api_arguments()));
+    }
     let before = "EnvironmentFile=";
     let at = service
         .find(before)
         .context("a unit reads no environment file")?;
     let (head, rest) = service.split_at(at);
-    Ok(format!(
-        "{unit}{order}\n[Service]\n{head}{environment}{rest}"
-    ))
-}
-
-/// Where this program is installed, as `<prefix>/bin/decnet`; else the usual place.
-pub(super) fn own_prefix() -> String {
-    std::env::current_exe()
-        .ok()
-        .and_then(|path| {
-            let bin = path.parent()?;
-            (bin.file_name()? == "bin").then(|| bin.parent()?.to_str().map(str::to_owned))?
-        })
-        // The services cannot look into homes.
-        .filter(|path| !path.starts_with("/home/") && !path.starts_with("/root"))
-        .and_then(|path| super::prefix(&path).ok())
-        .unwrap_or_else(|| "/usr/local".into())
+    Ok(format!("{unit}{order}\n[Service]\n{head}{added}{rest}"))
 }
 
 /// `@NAME@`. Specifiers of system calls and template units use `@` too, but never in pairs around
@@ -102,15 +111,19 @@ fn has_placeholder(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_file_is_a_unit_with_nothing_left_open() {
-        let values = Values {
+    fn values() -> Values {
+        Values {
             user: "siem".into(),
             group: "soc".into(),
-            prefix: "/opt/decnet".into(),
+            program: "/opt/decnet/bin/decnet".into(),
             broker: None,
-        };
-        let units = rendered(&values).unwrap();
+            master: None,
+        }
+    }
+
+    #[test]
+    fn every_file_is_a_unit_with_nothing_left_open() {
+        let units = rendered(&values()).unwrap();
         assert!(units[0].is_target());
         assert!(units.len() >= 3);
         for unit in &units {
@@ -134,13 +147,7 @@ mod tests {
 
     #[test]
     fn the_target_wants_every_service() {
-        let values = Values {
-            user: "u".into(),
-            group: "g".into(),
-            prefix: "/p".into(),
-            broker: None,
-        };
-        let units = rendered(&values).unwrap();
+        let units = rendered(&values()).unwrap();
         let wants = units[0]
             .text
             .lines()
