@@ -15,6 +15,7 @@ mod init;
 mod listen;
 mod master;
 mod metrics;
+mod migration;
 mod nats;
 mod newer;
 mod publish;

@@ -7,6 +7,7 @@ use crate::support::*;
 
 on_each_engine!(
     a_database_of_decnets_is_taken_over,
+    nothing_is_made_before_decnets_tables,
     a_table_older_than_the_breaker_gets_its_column,
     a_row_that_breaks_keeps_its_pairs,
     what_decnet_changes_itself_is_noticed,
@@ -42,6 +43,20 @@ async fn a_database_of_decnets_is_taken_over(database: Database) {
     assert_eq!(live(&snapshot, "u-1"), ["attacker.> 40", "system.> 40"]);
     assert!(snapshot.out_of_step.is_empty());
     assert!(!store.sync_pairs("u-1", &at(50)).await.unwrap());
+}
+
+async fn nothing_is_made_before_decnets_tables(database: Database) {
+    let mut config = database.config();
+    config.awaits_decnet = true;
+    for _ in 0..2 {
+        let error = Store::open(&config).await.unwrap_err();
+        assert!(matches!(error, StoreError::AwaitsDecnet(_)), "{error}");
+        assert!(error.is_connection(), "waiting helps");
+    }
+    // It would fail at a table that is there.
+    database.decnet().await.create_tables().await;
+    let store = Store::open(&config).await.unwrap();
+    assert!(store.list().await.unwrap().is_empty());
 }
 
 #[tokio::test]
