@@ -71,8 +71,12 @@ impl BusChoice {
     }
 
     /// Who says which bus it is, for people; nobody where it is the default.
-    pub(crate) fn origin(env: Env<'_>, flag: Option<&str>) -> Result<Option<String>, SettingError> {
-        if env.decnet_flag("DECNET_BUS_ENABLED")? == Some(false) {
+    pub(crate) fn origin(
+        &self,
+        env: Env<'_>,
+        flag: Option<&str>,
+    ) -> Result<Option<String>, SettingError> {
+        if matches!(self, Self::Disabled) {
             return Ok(Some(env.label("DECNET_BUS_ENABLED")));
         }
         Ok(match Named::read(env, flag)? {

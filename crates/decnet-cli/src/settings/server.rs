@@ -145,7 +145,7 @@ impl ServerSettings {
         let bus = BusChoice::read(env, storage.bus.as_deref(), &storage.nats, &data_dir)?;
         let origins = Origins {
             database: named.map(|named| named.by),
-            bus: BusChoice::origin(env, storage.bus.as_deref())?,
+            bus: bus.origin(env, storage.bus.as_deref())?,
             borrowed: env.0.borrowed(),
         };
         let (host, port) = listen_address(env, http)?;
