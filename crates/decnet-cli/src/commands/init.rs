@@ -171,10 +171,11 @@ fn program(
     master: Option<&Master>,
     uninstall: bool,
 ) -> anyhow::Result<String> {
-    let own = match (prefix, master) {
-        (Some(prefix), _) => Some(format!("{prefix}/bin/decnet")),
-        (None, Some(_)) => running(),
-        (None, None) => running().filter(|path| path.ends_with("/bin/decnet")),
+    let own = match prefix {
+        Some(prefix) => Some(format!("{prefix}/bin/decnet")),
+        // What was installed beside DECNET may be called anything.
+        None if master.is_some() || uninstall => running(),
+        None => running().filter(|path| path.ends_with("/bin/decnet")),
     };
     let Some(master) = master.filter(|_| !uninstall) else {
         return Ok(own.unwrap_or_else(|| USUAL_PROGRAM.into()));

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use webhook_testkit::{DecnetMaster, tree};
 
-use crate::support::{data_dir, run, stderr, stdout, succeeded};
+use crate::support::{data_dir, finish, run, stderr, stdout, succeeded};
 
 const DROP_IN: &str = "etc/systemd/system/decnet-webhook.service.d/50-decnet-webhook.conf";
 const API: &str = "etc/systemd/system/decnet-webhook-api.service";
@@ -180,6 +180,31 @@ async fn uninstalling_beside_decnet_leaves_what_was_there_before() {
     assert_ne!(tree(root.path()), before);
     init(root.path(), &["--uninstall"]).await;
     assert_eq!(tree(root.path()), before);
+}
+
+#[tokio::test]
+async fn a_program_of_any_name_takes_its_link_back_after_decnet_is_gone() {
+    let (root, master) = installed();
+    let program = root.path().join("opt/egress/anything");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_decnet"), &program).unwrap();
+    let own = async |args: &[&str]| {
+        let mut command = tokio::process::Command::new(&program);
+        command
+            .args(args)
+            .env_clear()
+            .env("DECNET_SYSTEM_ROOT", root.path());
+        succeeded(&finish(&mut command).await)
+    };
+    own(&["init"]).await;
+    let link = root.path().join(COMMAND);
+    assert_eq!(fs::read_link(&link).unwrap(), program);
+    master.deinit().unwrap();
+    own(&["init", "--uninstall"]).await;
+    assert!(
+        fs::symlink_metadata(&link).is_err(),
+        "its name is still there"
+    );
 }
 
 #[tokio::test]
