@@ -135,6 +135,12 @@ impl Subscription {
                     .to_owned(),
             );
         }
+        if !self.secret.is_verifiable() {
+            warnings.push(
+                "unverifiable_secret: libraries for Standard Webhooks take no other secret than whsec_ and base64; verify X-DECNET-Signature, or rotate to a generated one"
+                    .to_owned(),
+            );
+        }
         for pattern in &self.topic_patterns {
             if !carries(pattern) {
                 warnings.push(format!(
@@ -219,6 +225,12 @@ mod tests {
             updated_at: UtcTime::EPOCH,
         };
         let carries = |it: &TopicPattern| it.as_str() != "atacker.>";
+        let unverifiable = Subscription {
+            secret: Secret::parse("0123456789abcdef").unwrap(),
+            ..subscription.clone()
+        };
+        let told = unverifiable.warnings(carries, "begin with attacker");
+        assert!(told.iter().any(|it| it.starts_with("unverifiable_secret:")));
         let warnings = subscription.warnings(carries, "begin with attacker");
         assert_eq!(warnings.len(), 2, "{warnings:?}");
         assert!(warnings[0].starts_with("insecure_url:"));

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const PLACE: Place<'static> = Place {
@@ -113,4 +115,57 @@ fn what_is_no_event_is_told() {
         decode(deep.as_bytes()),
         Undecodable::TooDeep(_) | Undecodable::NotJson(_)
     ));
+}
+
+/// JSON of any shape, with the names that envelopes have.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("1e400".to_owned()),
+        Just("-0.0".to_owned()),
+        any::<i64>().prop_map(|number| number.to_string()),
+        ".{0,8}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let key = prop_oneof![
+            Just("v"),
+            Just("id"),
+            Just("topic"),
+            Just("type"),
+            Just("ts"),
+            Just("payload"),
+            Just("_extra"),
+            Just("_id"),
+            Just("other"),
+        ];
+        let member = (key, inner.clone()).prop_map(|(key, value)| format!("\"{key}\": {value}"));
+        prop_oneof![
+            proptest::collection::vec(inner, 0..4).prop_map(|all| format!("[{}]", all.join(","))),
+            proptest::collection::vec(member, 0..5)
+                .prop_map(|all| format!("{{{}}}", all.join(", "))),
+        ]
+    })
+}
+
+proptest! {
+    // Few, because making such JSON takes longer than reading it.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever arrives is an event or says why it is none; an event's body is one again, the same.
+    #[test]
+    fn any_json_is_an_event_that_reads_back(text in json()) {
+        let first = decode(&text);
+        let body = first.body();
+        let again = Event::decode(&first.topic, &body, &PLACE).unwrap();
+        prop_assert_eq!(again.body(), body);
+        prop_assert_eq!(again.id, first.id);
+    }
+
+    #[test]
+    fn any_bytes_are_an_event_or_say_why_not(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let topic = Topic::parse("a.b").unwrap();
+        if let Err(why) = Event::decode(&topic, &bytes, &PLACE) {
+            prop_assert!(why.to_string().starts_with("undecodable"));
+        }
+    }
 }
