@@ -95,24 +95,34 @@ const NAT64_LOCAL: Ipv6Net = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
 const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
 
-const METADATA_V4: [Ipv4Addr; 7] = [
-    Ipv4Addr::new(169, 254, 169, 254), // AWS, Google, Azure, DigitalOcean, Hetzner, …
-    Ipv4Addr::new(169, 254, 170, 2),   // AWS ECS task credentials
-    Ipv4Addr::new(169, 254, 170, 23),  // AWS EKS pod identity
-    Ipv4Addr::new(169, 254, 42, 42),   // Scaleway
-    Ipv4Addr::new(100, 100, 100, 200), // Alibaba
-    Ipv4Addr::new(168, 63, 129, 16),   // Azure wire server
-    Ipv4Addr::new(192, 0, 0, 192),     // Oracle
+/// Each with the place where its cloud documents it, or the client of that cloud's own that uses it.
+const METADATA_V4: [Ipv4Addr; 10] = [
+    // AWS, Google, Azure, DigitalOcean, Hetzner, OpenStack, Linode, Oracle and others: each cloud's page
+    // on instance metadata; cloud-init's datasources name it for all of them.
+    Ipv4Addr::new(169, 254, 169, 254),
+    Ipv4Addr::new(169, 254, 170, 2), // AWS ECS task credentials: "Task IAM role", ECS developer guide
+    Ipv4Addr::new(169, 254, 170, 23), // AWS EKS pod identity: "EKS Pod Identity", EKS user guide
+    Ipv4Addr::new(169, 254, 169, 252), // GKE's metadata server: "Workload Identity Federation for GKE"
+    Ipv4Addr::new(169, 254, 169, 250), // Rancher: "Rancher metadata service"
+    Ipv4Addr::new(169, 254, 42, 42), // Scaleway: "Instance metadata", and cloud-init's DataSourceScaleway
+    Ipv4Addr::new(169, 254, 0, 23), // Tencent, which metadata.tencentyun.com is: "Querying metadata"
+    Ipv4Addr::new(100, 100, 100, 200), // Alibaba: "Instance metadata", ECS user guide
+    Ipv4Addr::new(168, 63, 129, 16), // Azure wire server: "What is IP address 168.63.129.16?"
+    Ipv4Addr::new(192, 0, 0, 192),  // Oracle Classic: "Retrieving instance metadata"
 ];
 
-const METADATA_V6: [Ipv6Addr; 4] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), // AWS
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),  // AWS EKS pod identity
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),  // Google
-    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),   // Scaleway
+const METADATA_V6: [Ipv6Addr; 8] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), // AWS: "Access instance metadata", EC2 guide
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),  // AWS EKS pod identity: EKS user guide
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), // Google: "VM metadata", IPv6-only instances
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),  // Scaleway: cloud-init's DataSourceScaleway
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), // Oracle: its SDKs' instance principals
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1), // Linode: cloud-init's DataSourceAkamai
+    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200), // Alibaba: ECS, IPv6 access to metadata
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe), // OpenStack: Neutron's metadata over IPv6
 ];
 
-const METADATA_NAMES: [&str; 7] = [
+const METADATA_NAMES: [&str; 9] = [
     "metadata",
     "metadata.google.internal",
     "metadata.goog",
@@ -120,6 +130,8 @@ const METADATA_NAMES: [&str; 7] = [
     "instance-data.ec2.internal",
     "metadata.azure.internal",
     "metadata.tencentyun.com",
+    "rancher-metadata",
+    "api.metadata.cloud.ibm.com",
 ];
 
 const LOOPBACK_NAMES: [&str; 5] = [
