@@ -1,13 +1,14 @@
 //! DECNET's socket protocol, the broker's end: what other programs publish is journalled, what is
 //! journalled, by whomever, goes to those who subscribed.
 //!
-//! Any topic may be published, those under `system.webhook.` too: DECNET's master publishes
-//! `system.webhook.control`. Who may connect is up to the file's mode and group.
+//! Who may connect is up to the file's mode and group. Topics under `system.webhook.`, which the worker
+//! obeys, are for root, our own user and those configured; what others publish there is refused.
 //!
 //! The protocol has no acknowledgements, but a client that says BYE and waits for the end of the
 //! connection knows that everything it published is journalled.
 
 mod bind;
+mod clients;
 pub(crate) mod complaints;
 mod connection;
 pub(crate) mod frame;
@@ -25,18 +26,20 @@ use std::{
 use tokio::{
     net::{UnixListener, UnixStream},
     task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{Bus, BusError, Journal, journal::Hold, message::Origin};
+use clients::{CONNECTIONS, Client, Clients, Full, Trusted};
 use complaints::Complaints;
 use connection::Connection;
 
-/// Most clients at once. DECNET's workers are some thirty; each client may cost some megabytes
-/// while it publishes events of the largest size.
-const CONNECTIONS: usize = 64;
 /// Pause after the system refused a connection, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks at whether the socket's file is still there: a program that finds none tries
+/// again after about as long.
+const FILE_LOOK: Duration = Duration::from_secs(1);
 
 /// Numbers all connections of this process: a connection gets no echo of its own events.
 static ORIGINS: AtomicU64 = AtomicU64::new(1);
@@ -55,6 +58,8 @@ pub struct SocketConfig {
     pub mode: u32,
     /// The group that gets the file, where it exists. `decnet`.
     pub group: String,
+    /// Users, beside root and our own, whose programs may publish `system.webhook.*`. None.
+    pub trusted: Vec<u32>,
 }
 
 impl SocketConfig {
@@ -64,6 +69,7 @@ impl SocketConfig {
             path: path.into(),
             mode: 0o660,
             group: "decnet".to_owned(),
+            trusted: Vec::new(),
         }
     }
 }
@@ -74,6 +80,10 @@ pub struct BusServer {
     journal: Journal,
     listener: UnixListener,
     file: bind::SocketFile,
+    config: SocketConfig,
+    trusted: Trusted,
+    /// Whether it was told that the file is gone and cannot be made again.
+    told_gone: bool,
     _hold: Hold,
 }
 
@@ -89,6 +99,9 @@ impl BusServer {
             journal: journal.clone(),
             listener,
             file,
+            trusted: Trusted::new(&config.trusted),
+            told_gone: false,
+            config,
             _hold: hold,
         })
     }
@@ -99,55 +112,124 @@ impl BusServer {
     }
 
     /// Serves until `shutdown`, and returns when the last connection has ended: what was received
-    /// in full by then is in the journal. The socket file is removed.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// in full by then is in the journal. A socket file that somebody removed is made again. The
+    /// file is removed in the end.
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let complaints = Arc::new(Complaints::default());
         let mut connections = JoinSet::new();
+        let mut clients = Clients::default();
+        let mut looks = interval_at(Instant::now() + FILE_LOOK, FILE_LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                // The set is only looked at to forget those that ended.
-                Some(_) = connections.join_next() => continue,
+                Some(ended) = connections.join_next_with_id() => {
+                    let task = match ended {
+                        Ok((task, ())) => task,
+                        Err(error) => {
+                            tracing::error!(%error, "serving a client of the bus socket failed");
+                            error.id()
+                        }
+                    };
+                    clients.remove(task);
+                    continue;
+                }
+                _ = looks.tick() => {
+                    self.keep_file().await;
+                    continue;
+                }
                 accepted = self.listener.accept() => accepted,
             };
-            match accepted {
-                Ok((stream, _)) if connections.len() < CONNECTIONS => {
-                    let connection = self.connection(stream, &complaints, &shutdown);
-                    connections.spawn(connection.run());
-                }
-                Ok(_) => complaints.warn(|more| {
-                    tracing::warn!(
-                        more,
-                        "a client of the bus socket was turned away: {CONNECTIONS} are connected"
-                    );
-                }),
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     complaints.warn(|more| {
                         tracing::warn!(%error, more, "cannot accept a client of the bus socket");
                     });
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+            match clients.make_room(uid) {
+                Ok(None) => {}
+                Ok(Some(other)) => {
+                    complaints.warn(|more| {
+                        tracing::warn!(
+                            client = other.name(),
+                            uid = other.uid,
+                            more,
+                            "a client of the bus socket that said nothing for long, or has others connected, gives way to a new one: {CONNECTIONS} are connected"
+                        );
+                    });
+                    other.leave.cancel();
+                }
+                Err(Full) => {
+                    complaints.warn(|more| {
+                        tracing::warn!(
+                            uid,
+                            more,
+                            "a client of the bus socket was turned away: {CONNECTIONS} are connected"
+                        );
+                    });
+                    continue;
                 }
             }
+            let client = Client::new(uid);
+            let connection = self.connection(stream, client.clone(), &complaints, &shutdown);
+            let task = connections.spawn(connection.run());
+            clients.add(task.id(), client);
         }
         drop(self.file);
         drop(self.listener);
         while connections.join_next().await.is_some() {}
     }
 
+    /// Makes the socket's file again where it is gone. What else lies there now is another program's
+    /// business; it is told of, and looked at again.
+    async fn keep_file(&mut self) {
+        if self.file.is_there() {
+            return;
+        }
+        match bind::listen(&self.config).await {
+            Ok((listener, inode)) => {
+                self.listener = listener;
+                self.file.is_now(inode);
+                self.told_gone = false;
+                tracing::warn!(
+                    path = %self.path().display(),
+                    "the bus socket's file was removed; it is there again, and programs can connect"
+                );
+            }
+            Err(error) => {
+                if !self.told_gone {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the bus socket's file was removed and cannot be made again: no program can connect; trying again"
+                    );
+                }
+                self.told_gone = true;
+            }
+        }
+    }
+
     fn connection(
         &self,
         stream: UnixStream,
+        client: Arc<Client>,
         complaints: &Arc<Complaints>,
         shutdown: &CancellationToken,
     ) -> Connection {
-        Connection::new(
-            self.journal.clone(),
+        Connection {
+            journal: self.journal.clone(),
             stream,
-            origin(),
-            complaints.clone(),
-            shutdown.clone(),
-        )
+            origin: origin(),
+            client,
+            trusted: self.trusted.clone(),
+            complaints: complaints.clone(),
+            shutdown: shutdown.clone(),
+        }
     }
 }
 

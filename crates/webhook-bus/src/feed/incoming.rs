@@ -21,11 +21,11 @@ impl Heard for Incoming {
         })
     }
 
-    fn with(self, body: Bytes) -> Result<Self, FrameError> {
-        Ok(match self {
+    fn with(self, body: Bytes) -> Self {
+        match self {
             Self::Event(topic, _) => Self::Event(topic, body),
             other => other,
-        })
+        }
     }
 }
 

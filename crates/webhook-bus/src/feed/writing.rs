@@ -112,12 +112,13 @@ impl Writer<'_> {
         }
     }
 
+    /// Orders are never passed on: DECNET's workers obey them whoever gave them.
     fn publish(&self, entry: &Entry, output: &mut BytesMut) {
         let stale = entry.topic.as_str() == topics::HEALTH
             && UtcTime::now().since(entry.at) > HEARTBEAT_AGE;
         // What is no envelope has no place on the broker.
         let Ok(event) = entry.event() else { return };
-        if stale {
+        if stale || topics::is_order(&entry.topic) {
             return;
         }
         if write_frame("PUB", entry.topic.as_str(), &event.envelope(), output) {

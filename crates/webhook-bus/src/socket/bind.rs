@@ -31,6 +31,19 @@ impl SocketFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Whether the file at its path is the one that was made, as far as can be seen.
+    pub(super) fn is_there(&self) -> bool {
+        match fs::symlink_metadata(&self.path) {
+            Ok(meta) => meta.ino() == self.inode,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// The file was made again.
+    pub(super) fn is_now(&mut self, inode: u64) {
+        self.inode = inode;
+    }
 }
 
 impl Drop for SocketFile {
@@ -44,6 +57,13 @@ impl Drop for SocketFile {
 }
 
 pub(super) async fn bind(config: &SocketConfig) -> Result<(UnixListener, SocketFile), BusError> {
+    let (listener, inode) = listen(config).await?;
+    let path = config.path.clone();
+    Ok((listener, SocketFile { path, inode }))
+}
+
+/// Listens at the path; returns the inode of the file made there.
+pub(super) async fn listen(config: &SocketConfig) -> Result<(UnixListener, u64), BusError> {
     let path = &config.path;
     let wrong = |error: io::Error| BusError::Socket {
         path: path.clone(),
@@ -62,11 +82,7 @@ pub(super) async fn bind(config: &SocketConfig) -> Result<(UnixListener, SocketF
     fs::set_permissions(&hidden, Permissions::from_mode(config.mode)).map_err(wrong)?;
     let inode = fs::symlink_metadata(&hidden).map_err(wrong)?.ino();
     fs::rename(&hidden, path).map_err(wrong)?;
-    let file = SocketFile {
-        path: path.clone(),
-        inode,
-    };
-    Ok((listener, file))
+    Ok((listener, inode))
 }
 
 /// Where the socket is made before it is moved into place.

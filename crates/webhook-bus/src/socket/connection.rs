@@ -13,10 +13,12 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 use tokio_util::{codec::FramedRead, sync::CancellationToken};
+use webhook_model::Topic;
 
 use super::{
+    clients::{Client, Trusted},
     complaints::Complaints,
-    frame::{Frame, FrameDecoder, FrameError, write_event},
+    frame::{Frame, FrameDecoder, FrameError, is_json, write_event},
     journalling::{BATCH, Journalling, Queued},
 };
 use crate::{
@@ -39,17 +41,19 @@ const FETCH: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    journal: Journal,
-    stream: UnixStream,
-    origin: Origin,
-    complaints: Arc<Complaints>,
-    shutdown: CancellationToken,
+    pub(super) journal: Journal,
+    pub(super) stream: UnixStream,
+    pub(super) origin: Origin,
+    pub(super) client: Arc<Client>,
+    pub(super) trusted: Trusted,
+    pub(super) complaints: Arc<Complaints>,
+    pub(super) shutdown: CancellationToken,
 }
 
 /// Why a connection ended.
 #[derive(Debug)]
 enum End {
-    /// The client went, or we go.
+    /// The client went, or we go, or another client needs its place.
     Orderly,
     /// The client does not keep to the protocol.
     Malformed(FrameError),
@@ -68,22 +72,6 @@ enum Mute {
 }
 
 impl Connection {
-    pub(super) fn new(
-        journal: Journal,
-        stream: UnixStream,
-        origin: Origin,
-        complaints: Arc<Complaints>,
-        shutdown: CancellationToken,
-    ) -> Self {
-        Self {
-            journal,
-            stream,
-            origin,
-            complaints,
-            shutdown,
-        }
-    }
-
     /// Serves the client until it goes, breaks the protocol, or `shutdown`. What it published in
     /// full is journalled when this returns.
     pub(super) async fn run(self) {
@@ -97,8 +85,15 @@ impl Connection {
             complaints: &self.complaints,
             shutdown: &self.shutdown,
         };
+        let listening = Listening {
+            follower: &follower,
+            client: &self.client,
+            trusted: &self.trusted,
+            complaints: &self.complaints,
+            shutdown: &self.shutdown,
+        };
         let talking = async {
-            let end = talk(read, &mut write, &follower, queue, &self.shutdown).await;
+            let end = talk(read, &mut write, listening, queue).await;
             if !matches!(end, End::Orderly) {
                 // The client learns at once.
                 let _ = write.shutdown().await;
@@ -111,16 +106,19 @@ impl Connection {
         match end {
             End::Orderly => {}
             End::Malformed(error) => self.complaints.warn(|more| {
-                tracing::warn!(%error, more, "a client of the bus socket broke the protocol");
+                let client = self.client.name();
+                tracing::warn!(%error, client, more, "a client of the bus socket broke the protocol");
             }),
             End::TooManyPatterns => self.complaints.warn(|more| {
                 tracing::warn!(
+                    client = self.client.name(),
                     more,
                     "a client of the bus socket wants more than {PATTERNS} patterns"
                 );
             }),
             End::Stuck => self.complaints.warn(|more| {
                 tracing::warn!(
+                    client = self.client.name(),
                     more,
                     "a client of the bus socket reads nothing for {} s and is cut off",
                     WRITE_TIMEOUT.as_secs()
@@ -130,16 +128,51 @@ impl Connection {
     }
 }
 
+/// What frames are dealt with by.
+#[derive(Clone, Copy)]
+struct Listening<'a> {
+    follower: &'a Follower,
+    client: &'a Client,
+    trusted: &'a Trusted,
+    complaints: &'a Complaints,
+    shutdown: &'a CancellationToken,
+}
+
+impl Listening<'_> {
+    /// Whether what the client publishes goes to the journal. What is no JSON does: it becomes a dead
+    /// letter where it was wanted, so that nothing is dropped in silence.
+    fn takes(&self, topic: &Topic, body: &[u8]) -> bool {
+        let (client, uid) = (self.client.name(), self.client.uid);
+        if !self.trusted.may_publish(topic, uid) {
+            self.complaints.warn(|more| {
+                tracing::warn!(
+                    %topic, client, uid, more,
+                    "an event is refused: topics under system.webhook. are for root, for this program's user and for those of --bus-trusted-users"
+                );
+            });
+            return false;
+        }
+        if !is_json(body) {
+            self.complaints.warn(|more| {
+                tracing::warn!(
+                    %topic, client, uid, more,
+                    "a client of the bus socket publishes what is no JSON: it becomes a dead letter of each subscription that it matches"
+                );
+            });
+        }
+        true
+    }
+}
+
 /// Reads and writes until one of them ends the connection.
 async fn talk(
     read: OwnedReadHalf,
     write: &mut OwnedWriteHalf,
-    follower: &Follower,
+    listening: Listening<'_>,
     queue: mpsc::Sender<Queued>,
-    shutdown: &CancellationToken,
 ) -> End {
-    let reading = read_frames(read, follower, queue, shutdown);
-    let writing = write_events(write, follower);
+    let reading = read_frames(read, listening, queue);
+    let writing = write_events(write, listening.follower);
     tokio::pin!(reading, writing);
     tokio::select! {
         end = &mut reading => end,
@@ -153,29 +186,40 @@ async fn talk(
 
 async fn read_frames(
     read: OwnedReadHalf,
-    follower: &Follower,
+    listening: Listening<'_>,
     queue: mpsc::Sender<Queued>,
-    shutdown: &CancellationToken,
 ) -> End {
+    let Listening {
+        follower, client, ..
+    } = listening;
     let mut frames = FramedRead::new(read, FrameDecoder::<Frame>::default());
     let room = Arc::new(Semaphore::new(UNJOURNALLED_BYTES));
     loop {
         let frame = tokio::select! {
             biased;
-            () = shutdown.cancelled() => return End::Orderly,
+            () = listening.shutdown.cancelled() => return End::Orderly,
+            () = client.leave.cancelled() => return End::Orderly,
             frame = frames.next() => frame,
         };
         match frame {
             None | Some(Ok(Frame::Bye) | Err(FrameError::Broken(_))) => return End::Orderly,
             Some(Err(error)) => return End::Malformed(error),
-            Some(Ok(Frame::Hello(name))) => tracing::debug!(name, "a client of the bus socket"),
+            Some(Ok(Frame::Hello(name))) => {
+                tracing::debug!(name, uid = client.uid, "a client of the bus socket");
+                client.is_called(name);
+            }
             Some(Ok(Frame::Sub(pattern))) => {
+                client.listens();
                 if !follower.subscribe(&pattern, PATTERNS) {
                     return End::TooManyPatterns;
                 }
             }
             Some(Ok(Frame::Unsub(pattern))) => follower.unsubscribe(&pattern),
             Some(Ok(Frame::Pub(topic, bytes))) => {
+                client.spoke();
+                if !listening.takes(&topic, &bytes) {
+                    continue;
+                }
                 let size = bytes.len().clamp(1, UNJOURNALLED_BYTES);
                 let size = u32::try_from(size).unwrap_or(u32::MAX);
                 let Ok(permit) = room.clone().acquire_many_owned(size).await else {

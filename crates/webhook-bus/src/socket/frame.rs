@@ -1,4 +1,5 @@
-//! Frames: `VERB[ args]\n`, a u32 big-endian length, and a JSON object or nothing.
+//! Frames: `VERB[ args]\n`, a u32 big-endian length, and a body. Head and length say where a frame ends;
+//! whether its body is the JSON that it should be is not a matter of the frame.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
@@ -18,7 +19,7 @@ pub(crate) trait Heard: Sized {
     fn line(verb: &str, argument: &str) -> Result<Self, FrameError>;
 
     /// The frame with its body.
-    fn with(self, body: Bytes) -> Result<Self, FrameError>;
+    fn with(self, body: Bytes) -> Self;
 }
 
 /// What a client says.
@@ -50,8 +51,6 @@ pub(crate) enum FrameError {
     Pattern(#[from] PatternError),
     #[error("a body of {0} bytes; at most {MAX_EVENT_BYTES} are taken")]
     BodyTooLong(u32),
-    #[error("a body that is no JSON object")]
-    NoObject,
     #[error("the connection ended within a frame")]
     Cut,
     #[error("the connection broke")]
@@ -101,7 +100,7 @@ impl<H: Heard> Decoder for FrameDecoder<H> {
             return Ok(None);
         }
         let body = input.split_to(header.length).freeze();
-        header.frame.with(body).map(Some)
+        Ok(Some(header.frame.with(body)))
     }
 
     fn decode_eof(&mut self, input: &mut BytesMut) -> Result<Option<H>, FrameError> {
@@ -183,20 +182,18 @@ impl Heard for Frame {
         }
     }
 
-    /// An event needs a body; with the others it says nothing.
-    fn with(self, body: Bytes) -> Result<Self, FrameError> {
+    /// With the others than an event, a body says nothing.
+    fn with(self, body: Bytes) -> Self {
         match self {
-            Self::Pub(topic, _) if is_object(&body) => Ok(Self::Pub(topic, body)),
-            Self::Pub(..) => Err(FrameError::NoObject),
-            _ if !body.is_empty() && !is_object(&body) => Err(FrameError::NoObject),
-            other => Ok(other),
+            Self::Pub(topic, _) => Self::Pub(topic, body),
+            other => other,
         }
     }
 }
 
-fn is_object(body: &[u8]) -> bool {
-    let raw: Result<&RawValue, _> = serde_json::from_slice(body);
-    raw.is_ok_and(|raw| raw.get().starts_with('{'))
+/// Whether an event can be made of a body.
+pub(super) fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(body).is_ok()
 }
 
 pub(crate) fn shown(text: &str) -> String {

@@ -33,3 +33,38 @@ async fn what_the_journal_refuses_waits_for_it() {
     shutdown.cancel();
     server.await.unwrap();
 }
+
+#[tokio::test]
+async fn orders_of_an_untrusted_user_are_refused_and_its_events_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.db");
+    let journal = Journal::open(JournalConfig::new(path, Role::Worker))
+        .await
+        .unwrap();
+    let bus = Bus::from(journal);
+    let mut watch = bus.watch(&TopicPattern::parse(">").unwrap()).await.unwrap();
+    let config = SocketConfig::new(dir.path().join("bus.sock"));
+    let mut server = BusServer::bind(&bus, config.clone()).await.unwrap();
+    // As if our own user were another one's.
+    server.trusted = Trusted::nobody();
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(server.run(shutdown.clone()));
+    let mut client = UnixStream::connect(&config.path).await.unwrap();
+    let topics = [
+        "system.webhook.control",
+        "system.webhook.health",
+        "system.webhook.subscriptions_changed",
+        "system.mutator.state",
+    ];
+    for topic in topics {
+        let frame = [b"PUB ", topic.as_bytes(), b"\n\0\0\0\x02{}"].concat();
+        client.write_all(&frame).await.unwrap();
+    }
+    assert_eq!(
+        watch.next().await.unwrap().topic.as_str(),
+        "system.mutator.state"
+    );
+    assert_eq!(bus.position().await.unwrap().next_seq, 2);
+    shutdown.cancel();
+    server.await.unwrap();
+}

@@ -98,6 +98,31 @@ async fn events_keep_what_the_envelope_says_and_come_once() {
 }
 
 #[tokio::test]
+async fn orders_are_never_passed_on_to_the_broker() {
+    let rig = Rig::start(Begin::AtOnce, &["attacker.>", CONTROL]).await;
+    rig.broker.wait_for_pattern(NAME, CONTROL).await;
+    let topics = [
+        "system.mutator.control",
+        CONTROL,
+        "system.mutator.health",
+        "decky.web-1.mutate_request",
+        "system.webhook.health",
+    ];
+    rig.bus
+        .publish(topics.map(publication).to_vec())
+        .await
+        .unwrap();
+    rig.broker
+        .wait_for_published(|it| it.topic == "system.webhook.health")
+        .await;
+    let came: Vec<String> = (rig.broker.published().into_iter())
+        .map(|it| it.topic)
+        .collect();
+    assert_eq!(came, ["system.webhook.health"]);
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_published_here_reaches_the_broker_and_does_not_come_back() {
     let mut rig = Rig::start(Begin::AtOnce, &[">", CONTROL]).await;
     rig.broker.wait_for_pattern(NAME, CONTROL).await;

@@ -1,7 +1,7 @@
 use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -188,11 +188,9 @@ async fn a_malformed_frame_ends_its_connection_and_no_other() {
     let served = serve().await;
     let mut bystander = served.subscriber(&["a.*"]).await;
     let large = (1_u32 << 20) + 1;
-    let inputs: [Vec<u8>; 7] = [
+    let inputs: [Vec<u8>; 5] = [
         b"GET / HTTP/1.1\r\n\0\0\0\0".to_vec(),
         b"PUB a..b\n\0\0\0\x02{}".to_vec(),
-        b"PUB a.b\n\0\0\0\x02[]".to_vec(),
-        b"PUB a.b\n\0\0\0\0".to_vec(),
         b"SUB a.>.b\n\0\0\0\0".to_vec(),
         [&b"PUB a.b\n"[..], &large.to_be_bytes()].concat(),
         vec![b'A'; 5_000],
@@ -206,6 +204,34 @@ async fn a_malformed_frame_ends_its_connection_and_no_other() {
         assert_eq!(client.receive().await, None, "{number}");
         assert_eq!(bystander.event().await, pair("a.b", &id));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_json_is_an_event_and_the_next_one_is_read() {
+    let served = serve().await;
+    let mut consumer = consume(&served.bus, "c", "a.*").await;
+    let mut client = served.client().await;
+    client.send("HELLO python", b"").await;
+    let bodies: [&[u8]; 4] = [
+        b"{\"payload\":{\"x\":NaN}}",
+        b"{\"a\":\"\xff\"}",
+        b"",
+        b"[1]",
+    ];
+    for body in bodies {
+        client.send("PUB a.b", body).await;
+    }
+    client.publish("a.c", &envelope("behind", "")).await;
+    client.send("BYE", b"").await;
+    assert_eq!(client.receive().await, None);
+    let messages = drain(&mut consumer, 5).await;
+    for (message, body) in messages.iter().zip(bodies) {
+        assert_eq!(&message.bytes()[..], body);
+        assert_eq!(message.event().is_ok(), body == b"[1]");
+    }
+    let why = messages[0].event().unwrap_err().to_string();
+    assert!(why.starts_with("undecodable: not JSON"), "{why}");
+    assert_eq!(messages[4].event().unwrap().id.as_str(), "behind");
 }
 
 #[tokio::test]
@@ -336,6 +362,53 @@ async fn clients_beyond_the_limit_are_turned_away() {
     assert_eq!(clients[0].receive().await, None);
     let mut next = served.client().await;
     served.round_trip(&mut next).await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_gives_way() {
+    let served = serve().await;
+    let mut honest = served.subscriber(&["a.*"]).await;
+    let mut silent = Vec::new();
+    for _ in 0..63 {
+        let mut client = served.client().await;
+        client.send("HELLO nobody", b"").await;
+        silent.push(client);
+    }
+    // Every place is taken: newcomers get in all the same, and who listens stays.
+    for number in 0..10 {
+        let mut newcomer = served.client().await;
+        let id = format!("e{number}");
+        newcomer.publish("a.b", &envelope(&id, "")).await;
+        assert_eq!(honest.event().await, pair("a.b", &id));
+        newcomer.send("BYE", b"").await;
+        assert_eq!(newcomer.receive().await, None);
+        silent.push(served.client().await);
+    }
+    // The longest silent went first.
+    assert_eq!(silent[0].receive().await, None);
+}
+
+#[tokio::test]
+async fn a_socket_file_that_was_removed_is_made_again() {
+    let served = serve().await;
+    let mut connected = served.subscriber(&["a.*"]).await;
+    std::fs::remove_file(&served.path).unwrap();
+    let within = Instant::now() + Duration::from_secs(30);
+    while !served.path.exists() {
+        assert!(Instant::now() < within, "the file stays away");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut client = served.client().await;
+    client.publish("a.b", &envelope("e1", "")).await;
+    // Nobody who was connected noticed.
+    assert_eq!(connected.event().await, pair("a.b", "e1"));
+
+    // What another program has put there is not touched.
+    std::fs::remove_file(&served.path).unwrap();
+    std::fs::write(&served.path, "precious").unwrap();
+    let path = served.path.clone();
+    let (_dir, _bus) = served.stop().await;
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
 }
 
 #[tokio::test]

@@ -81,10 +81,30 @@ fn what_is_malformed_says_why() {
         r#"pattern "a.>.b" has `>` before its last token"#,
     );
     refused(&frame("PUB ä", b"{}"), "a header line is not ASCII");
-    for body in [&b""[..], b"[]", b"1", b"{", b"{} {}", b"{\"a\":\"\xff\"}"] {
-        refused(&frame("PUB a.b", body), "a body that is no JSON object");
+}
+
+#[test]
+fn a_body_that_is_no_json_breaks_no_frame() {
+    let bodies = [
+        &b""[..],
+        b"[]",
+        b"{\"a\":NaN}",
+        b"{",
+        b"{} {}",
+        b"{\"a\":\"\xff\"}",
+    ];
+    for body in bodies {
+        let input = [frame("PUB a.b", body), frame("SUB a", body)].concat();
+        let (frames, end) = read(&[&input]);
+        end.unwrap();
+        let topic = Topic::parse("a.b").unwrap();
+        let expected = [
+            Frame::Pub(topic, Bytes::copy_from_slice(body)),
+            Frame::Sub(TopicPattern::parse("a").unwrap()),
+        ];
+        assert_eq!(frames, expected);
+        assert_eq!(is_json(body), body == b"[]");
     }
-    refused(&frame("SUB a", b"[]"), "a body that is no JSON object");
 }
 
 #[test]
@@ -140,6 +160,22 @@ fn events_read_back() {
 }
 
 proptest! {
+    /// Whatever comes, in whatever pieces, is frames and then an end: never a panic, never more held
+    /// than a frame's worth.
+    #[test]
+    fn any_bytes_are_frames_or_an_error(
+        head in "(PUB a|SUB >|HELLO x|BYE|[A-Z ]{0,6})\r?\n?",
+        input in proptest::collection::vec(any::<u8>(), 0..300),
+        cut in 0_usize..300,
+    ) {
+        let input = [head.as_bytes(), &input].concat();
+        let cut = cut.min(input.len());
+        let whole = read(&[&input]);
+        let pieces = read(&[&input[..cut], &input[cut..]]);
+        prop_assert_eq!(whole.0, pieces.0);
+        prop_assert_eq!(whole.1.is_ok(), pieces.1.is_ok());
+    }
+
     #[test]
     fn pieces_do_not_matter(cuts in proptest::collection::vec(0_usize..60, 0..8)) {
         let input = [
