@@ -68,6 +68,12 @@ pub enum BusError {
         /// What publishing leaves alone.
         least: u64,
     },
+    /// The journal's file was moved away while it was open.
+    #[error(
+        "the journal {} was moved away or replaced while it was open; put it back, or restart decnet: until then nothing is published",
+        .0.display()
+    )]
+    Vanished(PathBuf),
     /// An event over the limit.
     #[error("event has {0} bytes; at most {MAX_EVENT_BYTES} are taken")]
     TooLarge(usize),
@@ -132,6 +138,18 @@ pub enum BusError {
         servers: String,
         /// What was asked.
         doing: &'static str,
+    },
+    /// A server answered what makes no sense. What was asked of it may have been done.
+    #[error(
+        "NATS at {servers} gave an answer that cannot be understood while {doing} ({what}); it is asked again"
+    )]
+    NatsGarbled {
+        /// Where.
+        servers: String,
+        /// What was asked.
+        doing: &'static str,
+        /// What is wrong with the answer.
+        what: String,
     },
     /// The credentials are wrong.
     #[error("NATS at {servers} does not let us in; {remedy}")]
@@ -227,8 +245,11 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Whether the same call may succeed later, because only a connection is missing.
+    /// Whether the same call may succeed later, because only a connection is missing, or an answer.
     pub fn is_connection(&self) -> bool {
-        matches!(self, Self::NatsAway { .. } | Self::NatsSilent { .. })
+        matches!(
+            self,
+            Self::NatsAway { .. } | Self::NatsSilent { .. } | Self::NatsGarbled { .. }
+        )
     }
 }

@@ -49,8 +49,30 @@ pub(super) async fn ask(
     let body = Bytes::from(body.to_string());
     let reply = request(link, doing, subject, body, None).await?;
     let reply = reply.ok_or_else(|| link.no_jetstream())?;
-    let answer: Value = serde_json::from_slice(&reply.payload).unwrap_or_default();
+    let answer = understood(&reply.payload).map_err(|what| link.garbled(doing, what))?;
     Ok(refused(&answer).map_or(Ok(answer), Err))
+}
+
+/// The object that every answer is. What is none is never taken for an answer with nothing in it.
+fn understood(payload: &[u8]) -> Result<Value, String> {
+    match serde_json::from_slice(payload) {
+        Ok(answer @ Value::Object(_)) => Ok(answer),
+        Ok(_) => Err("it is no JSON object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A part of an answer that has to be there; the error names it.
+pub(super) fn number(answer: &Value, pointer: &str) -> Result<u64, String> {
+    let found = answer.pointer(pointer).and_then(Value::as_u64);
+    found.ok_or_else(|| format!("it has no number {pointer}"))
+}
+
+/// The same of a text, which has to say something.
+pub(super) fn text<'a>(answer: &'a Value, pointer: &str) -> Result<&'a str, String> {
+    let found = answer.pointer(pointer).and_then(Value::as_str);
+    let found = found.filter(|text| !text.is_empty());
+    found.ok_or_else(|| format!("it has no text {pointer}"))
 }
 
 /// The error in an answer. A cluster without a leader counts as silent.
@@ -95,5 +117,31 @@ pub(super) async fn request(
             }),
         },
         Err(_) => Err(link.silent(doing)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_answer_is_not_taken_for_one() {
+        for payload in [&b""[..], b"null", b"[]", b"{\"state\":", b"\xff"] {
+            assert!(understood(payload).is_err(), "{payload:?}");
+        }
+        assert_eq!(understood(b"{}").unwrap(), json!({}));
+        let answer = json!({"state": {"last_seq": 7, "bytes": -1, "name": ""}});
+        assert_eq!(number(&answer, "/state/last_seq"), Ok(7));
+        for pointer in [
+            "/state/bytes",
+            "/state/name",
+            "/state/first_seq",
+            "/last_seq",
+        ] {
+            assert!(number(&answer, pointer).unwrap_err().ends_with(pointer));
+            assert!(text(&answer, pointer).is_err());
+        }
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_model::TopicPattern;
 
 use super::{
-    api::{ask, code},
+    api::{ask, code, number, text},
     config::JetStreamConfig,
     gaps,
     link::Link,
@@ -64,20 +64,22 @@ pub(super) struct ConsumerInfo {
 }
 
 impl ConsumerInfo {
-    fn from_answer(answer: &Value) -> Self {
-        let number = |value: &Value| value.as_u64().unwrap_or_default();
+    /// Whatever an answer lacks is an error: a consumer without its numbers would look like one that
+    /// has nothing left to do, and be removed.
+    fn from_answer(answer: &Value) -> Result<Self, String> {
         let config = &answer["config"];
-        Self {
-            filter: config["filter_subject"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            floor: number(&answer["ack_floor"]["stream_seq"]),
-            out: number(&answer["num_ack_pending"]),
-            left: number(&answer["num_pending"]),
-            created: answer["created"].clone(),
+        Ok(Self {
+            // Absent from one that takes everything.
+            filter: match &config["filter_subject"] {
+                Value::Null if config.is_object() => String::new(),
+                _ => text(answer, "/config/filter_subject")?.to_owned(),
+            },
+            floor: number(answer, "/ack_floor/stream_seq")?,
+            out: number(answer, "/num_ack_pending")?,
+            left: number(answer, "/num_pending")?,
+            created: text(answer, "/created")?.into(),
             config: config.clone(),
-        }
+        })
     }
 
     pub(super) fn pending(&self) -> u64 {
@@ -143,7 +145,8 @@ impl Core {
         if self.incarnation().is_none() {
             return self.set_up().await;
         }
-        match stream::look(&self.link, &self.config.stream).await? {
+        let info = self.look_twice().await?;
+        match info {
             Some(info) => {
                 self.saw(&info);
                 Ok(info)
@@ -152,10 +155,34 @@ impl Core {
         }
     }
 
+    /// The stream as it is now. That it is another one, or gone, is believed when it is said twice:
+    /// everything that counts on it begins anew then.
+    async fn look_twice(&self) -> Result<Option<StreamInfo>, BusError> {
+        let name = &self.config.stream;
+        let first = stream::look(&self.link, name).await?;
+        let said = first.as_ref().map(|it| &it.incarnation);
+        if said == self.incarnation().as_ref() {
+            return Ok(first);
+        }
+        let second = stream::look(&self.link, name).await?;
+        if second.as_ref().map(|it| &it.incarnation) == said {
+            return Ok(second);
+        }
+        let what = "two answers in a row name two streams";
+        Err(self.link.garbled("reading the stream", what))
+    }
+
     /// Makes or checks the stream.
     pub(super) async fn set_up(&self) -> Result<StreamInfo, BusError> {
         let _one = self.setting_up.lock().await;
         let info = stream::ensure(&self.link, &self.config).await?;
+        if self.incarnation().as_ref() != Some(&info.incarnation) {
+            let again = stream::look(&self.link, &self.config.stream).await?;
+            if again.is_none_or(|again| again.incarnation != info.incarnation) {
+                let what = "two answers in a row name two streams";
+                return Err(self.link.garbled("setting up the stream", what));
+            }
+        }
         self.saw(&info);
         Ok(info)
     }
@@ -197,7 +224,9 @@ impl Core {
         const DOING: &str = "reading a consumer";
         let subject = format!("CONSUMER.INFO.{}.{name}", self.config.stream);
         match ask(&self.link, DOING, &subject, &json!({})).await? {
-            Ok(answer) => Ok(Some(ConsumerInfo::from_answer(&answer))),
+            Ok(answer) => ConsumerInfo::from_answer(&answer)
+                .map(Some)
+                .map_err(|what| self.link.garbled(DOING, what)),
             Err(refusal) if matches!(refusal.code, code::NO_CONSUMER | code::NO_STREAM) => Ok(None),
             Err(refusal) => Err(refusal.error(&self.link, DOING)),
         }
@@ -207,12 +236,17 @@ impl Core {
     pub(super) async fn put_consumer(&self, config: Value) -> Result<ConsumerInfo, BusError> {
         const DOING: &str = "making a consumer";
         let stream = &self.config.stream;
-        let part = |key: &str| config[key].as_str().unwrap_or_default().to_owned();
-        let (name, filter) = (part("durable_name"), part("filter_subject"));
+        let part = |pointer: &str| {
+            let found = text(&config, pointer).map(str::to_owned);
+            found.map_err(|what| self.link.garbled(DOING, what))
+        };
+        let (name, filter) = (part("/durable_name")?, part("/filter_subject")?);
         let subject = format!("CONSUMER.CREATE.{stream}.{name}.{filter}");
         let body = json!({"stream_name": stream, "config": config});
         match ask(&self.link, DOING, &subject, &body).await? {
-            Ok(answer) => Ok(ConsumerInfo::from_answer(&answer)),
+            Ok(answer) => {
+                ConsumerInfo::from_answer(&answer).map_err(|what| self.link.garbled(DOING, what))
+            }
             Err(refusal) if refusal.code == code::NO_STREAM => {
                 Err(BusError::NoStream(stream.clone()))
             }

@@ -157,6 +157,15 @@ impl Link {
         }
     }
 
+    /// An answer that is none.
+    pub(super) fn garbled(&self, doing: &'static str, what: impl Into<String>) -> BusError {
+        BusError::NatsGarbled {
+            servers: self.shown.clone(),
+            doing,
+            what: what.into(),
+        }
+    }
+
     /// A NATS that knows no JetStream.
     pub(super) fn no_jetstream(&self) -> BusError {
         BusError::NoJetStream(self.shown.clone())

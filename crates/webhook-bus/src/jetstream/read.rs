@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use webhook_model::{Topic, TopicPattern, UtcTime};
 
 use super::{
-    api::{ask, code, request},
+    api::{ask, code, number, request, text},
     core::Core,
     place::Place,
 };
 use crate::{BusError, Message, message::Entry};
 
+const READING: &str = "reading an event";
 /// Most single reads under way at once.
 const READS: usize = 16;
 /// Most bytes read at once; the last message may exceed it.
@@ -57,16 +58,17 @@ struct Stored {
 }
 
 impl Stored {
-    fn new(seq: u64, topic: &str, at: &str, bytes: Bytes) -> Option<Self> {
+    /// None where the subject is no topic of events; fails where the time is none.
+    fn new(seq: u64, topic: &str, at: &str, bytes: Bytes) -> Result<Option<Self>, String> {
+        let at = UtcTime::parse_sql(at).map_err(|error| error.to_string())?;
         let topic = Topic::parse(topic)
-            .inspect_err(|error| tracing::warn!(seq, %error, "skipping a message of the stream"))
-            .ok()?;
-        Some(Self {
+            .inspect_err(|error| tracing::warn!(seq, %error, "skipping a message of the stream"));
+        Ok(topic.ok().map(|topic| Self {
             seq,
             topic,
-            at: UtcTime::parse_sql(at).unwrap_or_else(|_| UtcTime::now()),
+            at,
             bytes,
-        })
+        }))
     }
 
     fn message(self, incarnation: &Arc<str>) -> Message {
@@ -86,21 +88,25 @@ async fn one(core: &Core, seq: u64) -> Result<Option<Stored>, BusError> {
     if core.is_direct() {
         let subject = format!("$JS.API.DIRECT.GET.{}", core.config.stream);
         let body = Bytes::from(json!({ "seq": seq }).to_string());
-        let reply = request(&core.link, "reading an event", subject, body, None).await?;
+        let reply = request(&core.link, READING, subject, body, None).await?;
         if let Some(stored) = reply.and_then(direct) {
             return Ok(Some(stored));
         }
-        // The replica that answered may lag behind: the leader knows.
+        // The replica that answered may lag behind, or make no sense: the leader knows.
     }
-    let found = get(core, &json!({ "seq": seq })).await?;
-    Ok(found.and_then(|message| stored(seq, &message)))
+    let Some(message) = get(core, &json!({ "seq": seq })).await? else {
+        return Ok(None);
+    };
+    stored(seq, &message).map_err(|what| core.link.garbled(READING, what))
 }
 
 /// The leader's word on a message.
-fn stored(seq: u64, message: &Value) -> Option<Stored> {
-    let text = |key: &str| message[key].as_str().unwrap_or_default();
-    let bytes = STANDARD.decode(text("data")).ok()?;
-    Stored::new(seq, text("subject"), text("time"), bytes.into())
+fn stored(seq: u64, message: &Value) -> Result<Option<Stored>, String> {
+    // An event without a byte has no data at all.
+    let data = message["data"].as_str().unwrap_or_default();
+    let bytes = STANDARD.decode(data).map_err(|error| error.to_string())?;
+    let (subject, time) = (text(message, "/subject")?, text(message, "/time")?);
+    Stored::new(seq, subject, time, bytes.into())
 }
 
 /// The newest message that matches, by the leader's word.
@@ -110,11 +116,12 @@ pub(super) async fn newest(
 ) -> Result<Option<Message>, BusError> {
     core.known().await?;
     let incarnation: Arc<str> = core.incarnation().unwrap_or_default().into();
-    let found = get(core, &json!({ "last_by_subj": pattern.as_str() })).await?;
-    Ok(found.and_then(|message| {
-        let stored = stored(message["seq"].as_u64()?, &message)?;
-        Some(stored.message(&incarnation))
-    }))
+    let Some(message) = get(core, &json!({ "last_by_subj": pattern.as_str() })).await? else {
+        return Ok(None);
+    };
+    let found = number(&message, "/seq").and_then(|seq| stored(seq, &message));
+    let found = found.map_err(|what| core.link.garbled(READING, what))?;
+    Ok(found.map(|stored| stored.message(&incarnation)))
 }
 
 fn direct(reply: Reply) -> Option<Stored> {
@@ -130,6 +137,7 @@ fn direct(reply: Reply) -> Option<Stored> {
         &text("Nats-Time-Stamp")?,
         reply.payload,
     )
+    .ok()?
 }
 
 /// The leader's word on the first message at or above `seq` that matches.
@@ -139,16 +147,19 @@ pub(super) async fn next_matching(
     filter: &str,
 ) -> Result<Option<u64>, BusError> {
     let found = get(core, &json!({ "seq": seq, "next_by_subj": filter })).await?;
-    Ok(found.and_then(|message| message["seq"].as_u64()))
+    let seq = found.map(|message| number(&message, "/seq")).transpose();
+    seq.map_err(|what| core.link.garbled(READING, what))
 }
 
 async fn get(core: &Core, body: &Value) -> Result<Option<Value>, BusError> {
-    const DOING: &str = "reading an event";
     let subject = format!("STREAM.MSG.GET.{}", core.config.stream);
-    match ask(&core.link, DOING, &subject, body).await? {
-        Ok(mut answer) => Ok(Some(answer["message"].take())),
+    match ask(&core.link, READING, &subject, body).await? {
+        Ok(mut answer) => match answer["message"].take() {
+            message @ Value::Object(_) => Ok(Some(message)),
+            _ => Err(core.link.garbled(READING, "it has no message")),
+        },
         Err(refusal) if matches!(refusal.code, code::NO_MESSAGE | code::NO_STREAM) => Ok(None),
-        Err(refusal) => Err(refusal.error(&core.link, DOING)),
+        Err(refusal) => Err(refusal.error(&core.link, READING)),
     }
 }
 
@@ -180,8 +191,9 @@ pub(super) async fn recent(
     )
     .await?;
     let made = asked.map_err(|refusal| refusal.error(&core.link, DOING))?;
-    let name = made["name"].as_str().unwrap_or_default();
-    let mut left = made["num_pending"].as_u64().unwrap_or_default();
+    let garbled = |what: String| core.link.garbled(DOING, what);
+    let name = text(&made, "/name").map_err(garbled)?;
+    let mut left = number(&made, "/num_pending").map_err(garbled)?;
     let incarnation: Arc<str> = core.incarnation().unwrap_or_default().into();
     let mut found = VecDeque::new();
     let mut looked = 0;

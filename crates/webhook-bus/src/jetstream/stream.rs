@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use webhook_model::TopicPattern;
 
 use super::{
-    api::{Refusal, ask, code},
+    api::{Refusal, ask, code, number, text},
     config::JetStreamConfig,
     link::Link,
 };
@@ -33,25 +33,25 @@ pub(super) struct StreamInfo {
 }
 
 impl StreamInfo {
-    fn from_answer(answer: Value) -> Self {
-        let number = |value: &Value| value.as_u64().unwrap_or_default();
-        let state = &answer["state"];
+    /// Whatever an answer lacks is an error: a stream without its identity would look like another one,
+    /// and everything would begin anew on it.
+    fn from_answer(answer: Value) -> Result<Self, String> {
         let config = &answer["config"];
         let subjects = config["subjects"].as_array().into_iter().flatten();
         let subjects = subjects.filter_map(|it| TopicPattern::parse(it.as_str()?).ok());
-        Self {
+        Ok(Self {
             incarnation: format!(
                 "jetstream:{}:{}",
-                config["name"].as_str().unwrap_or_default(),
-                answer["created"].as_str().unwrap_or_default()
+                text(&answer, "/config/name")?,
+                text(&answer, "/created")?
             ),
-            first_seq: number(&state["first_seq"]),
-            last_seq: number(&state["last_seq"]),
-            bytes: number(&state["bytes"]),
+            first_seq: number(&answer, "/state/first_seq")?,
+            last_seq: number(&answer, "/state/last_seq")?,
+            bytes: number(&answer, "/state/bytes")?,
             direct: config["allow_direct"] == true,
             subjects: subjects.collect(),
             config: answer["config"].clone(),
-        }
+        })
     }
 }
 
@@ -59,7 +59,10 @@ impl StreamInfo {
 pub(super) async fn look(link: &Link, name: &str) -> Result<Option<StreamInfo>, BusError> {
     let doing = "reading the stream";
     match ask(link, doing, &format!("STREAM.INFO.{name}"), &json!({})).await? {
-        Ok(answer) => Ok(Some(StreamInfo::from_answer(answer))),
+        Ok(answer) => match StreamInfo::from_answer(answer) {
+            Ok(info) => Ok(Some(info)),
+            Err(what) => Err(link.garbled(doing, what)),
+        },
         Err(refusal) if refusal.code == code::NO_STREAM => Ok(None),
         Err(refusal) => Err(refusal.error(link, doing)),
     }
@@ -118,13 +121,14 @@ async fn put(
     let name = &config.stream;
     let doing = "setting up the stream";
     let asked = ask(link, doing, &format!("STREAM.{verb}.{name}"), body).await?;
-    asked.map(StreamInfo::from_answer).map_err(|refusal| match refusal {
+    let answer = asked.map_err(|refusal| match refusal {
         Refusal { code: code::SUBJECTS_TAKEN, .. } => BusError::StreamUnfit {
             stream: name.clone(),
             what: "another stream captures some of its subjects: name that one with --nats-stream and leave it alone with --no-nats-manage-stream, or narrow --nats-subjects".into(),
         },
         refusal => refusal.error(link, doing),
-    })
+    })?;
+    StreamInfo::from_answer(answer).map_err(|what| link.garbled(doing, what))
 }
 
 /// A new stream's configuration.
@@ -211,7 +215,30 @@ mod tests {
     fn found(change: impl FnOnce(&mut Value)) -> StreamInfo {
         let mut config = fresh(&JetStreamConfig::parse("nats://a").unwrap());
         change(&mut config);
-        StreamInfo::from_answer(json!({"config": config, "state": {}, "created": "c"}))
+        let state = json!({"first_seq": 1, "last_seq": 0, "bytes": 0});
+        let answer = json!({"config": config, "state": state, "created": "c"});
+        StreamInfo::from_answer(answer).unwrap()
+    }
+
+    #[test]
+    fn a_stream_is_never_guessed() {
+        let whole = json!({
+            "config": {"name": "DECNET"}, "created": "c",
+            "state": {"first_seq": 1, "last_seq": 0, "bytes": 0},
+        });
+        assert!(StreamInfo::from_answer(whole.clone()).is_ok());
+        for pointer in [
+            "/config/name",
+            "/created",
+            "/state/first_seq",
+            "/state/last_seq",
+            "/state/bytes",
+        ] {
+            let mut odd = whole.clone();
+            *odd.pointer_mut(pointer).unwrap() = json!(null);
+            let what = StreamInfo::from_answer(odd).unwrap_err();
+            assert!(what.ends_with(pointer), "{what}");
+        }
     }
 
     #[test]
