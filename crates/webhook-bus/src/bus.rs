@@ -164,6 +164,14 @@ impl Bus {
         }
     }
 
+    /// Fails where the journal's file was moved away since it was opened.
+    pub fn still_there(&self) -> Result<(), BusError> {
+        match self {
+            Self::Journal(journal) => journal.shared().still_there(),
+            Self::JetStream(_) => Ok(()),
+        }
+    }
+
     /// What an operator wants to know.
     pub async fn status(&self) -> BusStatus {
         match self {

@@ -14,6 +14,7 @@ mod feed;
 mod follower;
 mod group;
 mod hub;
+mod open_file;
 pub(crate) mod queries;
 mod ranges;
 mod retention;
@@ -43,6 +44,7 @@ use crate::{
 use bell::{Bell, Listener};
 use command::{Command, Intake, Publish};
 use hub::Hub;
+use open_file::OpenFile;
 use retention::Retention;
 use ring::Ring;
 pub(crate) use shared::lock;
@@ -284,9 +286,13 @@ impl Inner {
             Role::Appender => None,
         };
         let (connection, incarnation) = schema::open(&config.path)?;
+        let file = OpenFile::at(&config.path).map_err(|error| BusError::File {
+            path: config.path.clone(),
+            source: Arc::new(error),
+        })?;
         let ring = Ring::new(config.ring_events, config.ring_bytes);
         let space = Space::new(config.min_free_bytes);
-        let shared = Shared::new(config.path, &incarnation, space, Hub::new(ring));
+        let shared = Shared::new(config.path, file, &incarnation, space, Hub::new(ring));
         let shared = Arc::new(shared);
         let retention = (config.role == Role::Worker)
             .then(|| Retention::new(config.retention, config.max_bytes, config.gaps));

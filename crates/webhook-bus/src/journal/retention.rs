@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const BATCH: i64 = 1_000;
 /// Free pages within the file are kept for new events up to this much, or a quarter of the file.
 const SPARE_BYTES: u64 = 64 << 20;
+/// From this part of the bytes on, in percent, it is told that undelivered events will go.
+const NEARLY_FULL: u64 = 80;
 /// Most pages given back to the disk in one go.
 const VACUUM_PAGES: u32 = 1_000;
 
@@ -29,6 +31,8 @@ pub(crate) struct Retention {
     pub(crate) gaps: Option<mpsc::Sender<Gap>>,
     next: Instant,
     failing: bool,
+    /// Whether it was told that undelivered events will go.
+    warned: bool,
 }
 
 impl Retention {
@@ -39,6 +43,7 @@ impl Retention {
             gaps,
             next: Instant::now(),
             failing: false,
+            warned: false,
         }
     }
 
@@ -89,6 +94,32 @@ impl Writer {
             tracing::error!(%error, cause, "cannot take old events out of the journal; trying again");
         }
         retention.failing = swept.is_err();
+        self.warn_if_nearly_full();
+    }
+
+    /// Says, once each time that it comes to that, that the oldest events are soon to go though they
+    /// are not delivered.
+    fn warn_if_nearly_full(&mut self) {
+        let Some(max_bytes) = self.retention.as_ref().map(|it| it.max_bytes) else {
+            return;
+        };
+        let Ok(used) = used_bytes(&self.connection) else {
+            return;
+        };
+        let full = used > max_bytes / 100 * NEARLY_FULL;
+        let oldest = queries::oldest(&self.connection).ok().flatten();
+        let waiting = full
+            && oldest.is_some_and(|oldest| self.lagging(oldest).is_ok_and(|it| !it.is_empty()));
+        if let Some(retention) = &mut self.retention {
+            if waiting && !retention.warned {
+                tracing::warn!(
+                    used,
+                    max_bytes,
+                    "the bus is nearly full and its oldest events are not delivered yet: they go next; mend their receivers, delete their subscriptions, or raise --bus-max-bytes"
+                );
+            }
+            retention.warned = waiting;
+        }
     }
 
     /// Says what was gone before a consumer was made.

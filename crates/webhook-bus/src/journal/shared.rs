@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{hub::Hub, schema, space::Space};
+use super::{hub::Hub, open_file::OpenFile, schema, space::Space};
 use crate::BusError;
 
 /// Connections that read behind the ring. Each has 2 MiB of cache, and two cores are busy with two.
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) incarnation: Arc<str>,
     pub(crate) space: Space,
+    file: OpenFile,
     /// Reads in progress.
     pub(crate) tasks: TaskTracker,
     hub: Mutex<Hub>,
@@ -32,8 +33,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(path: PathBuf, incarnation: &str, space: Space, hub: Hub) -> Self {
+    pub(crate) fn new(
+        path: PathBuf,
+        file: OpenFile,
+        incarnation: &str,
+        space: Space,
+        hub: Hub,
+    ) -> Self {
         Self {
+            file,
             path,
             incarnation: incarnation.into(),
             space,
@@ -88,8 +96,20 @@ impl Shared {
         *lock(&self.trouble) = failure.map(|text| (Instant::now(), text));
     }
 
+    /// Fails where the journal's file was moved away since it was opened: what would be written now
+    /// would be gone with it.
+    pub(crate) fn still_there(&self) -> Result<(), BusError> {
+        if self.file.is_gone_from(&self.path) {
+            return Err(BusError::Vanished(self.path.clone()));
+        }
+        Ok(())
+    }
+
     /// Why publishing is refused at present.
     pub(crate) fn refusing(&self) -> Option<String> {
+        if let Err(vanished) = self.still_there() {
+            return Some(vanished.to_string());
+        }
         if let Some(low) = self.space.low(self.directory()) {
             return Some(self.disk_low(low).to_string());
         }

@@ -143,8 +143,12 @@ impl Writer {
         open
     }
 
-    /// Refuses what the disk has no room for.
+    /// Refuses what the disk has no room for, and everything once the file is not where it was.
     fn admit(&self, publish: Publish, group: &mut Group) {
+        if let Err(vanished) = self.shared.still_there() {
+            let _ = publish.reply.send(Err(vanished));
+            return;
+        }
         match self.shared.space.low(self.shared.directory()) {
             Some(low) => {
                 let _ = publish.reply.send(Err(self.shared.disk_low(low)));
