@@ -1,4 +1,8 @@
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Where the database is and how it is waited for.
 #[derive(Clone, PartialEq, Eq)]
@@ -6,6 +10,9 @@ pub struct DatabaseConfig {
     /// `sqlite:///path/to/decnet.db`, `postgres://user:password@host/database` or the same with
     /// `mysql`. From `DECNET_DATABASE_URL`.
     pub url: String,
+    /// The SQLite file, where it is known by its path: the URL is then only shown. A path may hold
+    /// what means something else in a URL.
+    pub file: Option<PathBuf>,
     /// Most connections of this process, at least 2: one writes. Default 8.
     pub max_connections: u32,
     /// Longest wait for a connection, i.e. also for this process's turn to write. Default 10 s.
@@ -24,6 +31,7 @@ impl DatabaseConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            file: None,
             max_connections: 8,
             acquire_timeout: Duration::from_secs(10),
             busy_timeout: Duration::from_secs(5),
@@ -31,9 +39,20 @@ impl DatabaseConfig {
         }
     }
 
+    /// The defaults with this SQLite file.
+    pub fn at(file: &Path) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            ..Self::new(format!("sqlite://{}", file.display()))
+        }
+    }
+
     /// The URL as logs may show it: a password is replaced by `…`.
     pub fn shown_url(&self) -> String {
-        without_password(&self.url)
+        match self.file {
+            Some(_) => self.url.clone(),
+            None => without_password(&self.url),
+        }
     }
 }
 
@@ -96,5 +115,11 @@ mod tests {
             assert_eq!(config.shown_url(), shown);
             assert!(!format!("{config:?}").contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn a_path_is_shown_whole() {
+        let config = DatabaseConfig::at(Path::new("/data/a?b@c/decnet.db"));
+        assert_eq!(config.shown_url(), "sqlite:///data/a?b@c/decnet.db");
     }
 }

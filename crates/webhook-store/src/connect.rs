@@ -1,5 +1,6 @@
 //! Opening the database.
 
+mod file;
 mod fitness;
 mod server;
 mod sqlite;
@@ -12,6 +13,7 @@ use sea_orm::{
 };
 
 use crate::{DatabaseConfig, StoreError};
+pub(crate) use file::OpenFile;
 
 /// The connections of one process.
 pub(crate) struct Connections {
@@ -20,9 +22,18 @@ pub(crate) struct Connections {
     /// waiting is not, and it finds the pages it wrote last in its cache. Servers have one pool for
     /// both.
     pub(crate) writer: DatabaseConnection,
+    /// SQLite's file.
+    pub(crate) file: Option<OpenFile>,
 }
 
 pub(crate) async fn connect(config: &DatabaseConfig) -> Result<Connections, StoreError> {
+    if let Some(file) = &config.file {
+        if file.to_str().is_none() {
+            let reason = "SQLite's driver takes paths of UTF-8 alone; use another directory";
+            return Err(misunderstood(config, reason));
+        }
+        return sqlite::open(config, SqliteConnectOptions::new().filename(file)).await;
+    }
     let Some((scheme, rest)) = config.url.split_once(':') else {
         return Err(misunderstood(config, "it has no scheme"));
     };

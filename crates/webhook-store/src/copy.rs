@@ -19,6 +19,9 @@ use crate::{DatabaseConfig, StoreError, migrations};
 
 /// The file that holds the database; none where a server does.
 pub fn database_file(config: &DatabaseConfig) -> Option<PathBuf> {
+    if let Some(file) = &config.file {
+        return Some(file.clone());
+    }
     if !config.url.starts_with("sqlite:") {
         return None;
     }

@@ -33,6 +33,12 @@ pub enum StoreError {
         /// What the driver says.
         source: DbErr,
     },
+    /// The SQLite file was moved away while it was open.
+    #[error(
+        "the database file {} was moved away or replaced while it was open; put it back, or restart decnet: until then nothing is written",
+        .0.display()
+    )]
+    Vanished(PathBuf),
     /// A server that lacks what we need.
     #[error("the database {url} cannot be used: {reason}")]
     Unsuitable {
@@ -147,7 +153,8 @@ impl StoreError {
             Self::CreateFile { .. }
             | Self::Open { .. }
             | Self::Copy { .. }
-            | Self::AwaitsDecnet(_) => true,
+            | Self::AwaitsDecnet(_)
+            | Self::Vanished(_) => true,
             Self::Database(error) => is_connection(error),
             Self::Url { .. }
             | Self::Restore { .. }

@@ -41,6 +41,7 @@ mod config;
 mod connect;
 mod copy;
 mod counts;
+mod dead_letters;
 mod entities;
 mod error;
 #[cfg(feature = "failpoints")]
@@ -70,6 +71,7 @@ mod workers;
 
 pub use config::DatabaseConfig;
 pub use copy::{check_database, copy_database, database_file};
+pub use dead_letters::{DeadBodies, DeadBytes, Dropped};
 pub use error::StoreError;
 pub use gaps::Gap;
 pub use log::{

@@ -7,7 +7,8 @@ use std::{
 use crate::{
     BadRow, DatabaseConfig, StoreError,
     accounts::Accounts,
-    backend, connect,
+    backend,
+    connect::{self, OpenFile},
     entities::{meta, state},
     migrations,
     record::Inserts,
@@ -39,6 +40,8 @@ struct Inner {
     accounts: Accounts,
     inserts: Inserts,
     room: Arc<Room>,
+    /// SQLite's.
+    file: Option<OpenFile>,
 }
 
 impl Store {
@@ -67,6 +70,7 @@ impl Store {
                 accounts: Accounts::default(),
                 inserts: Inserts::default(),
                 room: Arc::new(room),
+                file: connections.file,
             }),
         })
     }
@@ -78,8 +82,18 @@ impl Store {
         Ok(self.inner.writer.close().await?)
     }
 
-    /// Whether the database answers.
+    /// Fails where SQLite's file was moved away since it was opened. What would be written now would
+    /// be gone with it, so writing fails likewise.
+    pub fn still_there(&self) -> Result<(), StoreError> {
+        self.inner
+            .file
+            .as_ref()
+            .map_or(Ok(()), OpenFile::still_there)
+    }
+
+    /// Whether the database answers, and is still where it was.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.still_there()?;
         self.config_version().await.map(drop)
     }
 
@@ -113,6 +127,7 @@ impl Store {
     }
 
     pub(crate) async fn begin_write(&self) -> Result<WriteTxn, StoreError> {
+        self.still_there()?;
         let writer = &self.inner.writer;
         let options = backend::writing(writer.get_database_backend());
         let txn = writer.begin(options).await?;

@@ -210,19 +210,24 @@ async fn alive(conn: &impl ConnectionTrait, patience: Duration) -> Result<Vec<Wo
         .into_tuple()
         .all(conn)
         .await?;
-    Ok(found
-        .into_iter()
-        .map(
-            |(instance, name, version, started_at, settled, holding, silence)| Worker {
-                instance,
-                name,
-                version,
-                started_at: UtcTime::from_micros(started_at),
-                silent_for: Duration::from_micros(u64::try_from(silence).unwrap_or(0)),
-                settled,
-                // Nobody but workers writes it.
-                holding: serde_json::from_str(&holding).unwrap_or_default(),
-            },
-        )
-        .collect())
+    type Row = (String, String, String, i64, i64, String, i64);
+    let worker = |(instance, name, version, started_at, settled, holding, silence): Row| {
+        // Taken for nothing, it would let others go on too early.
+        let holding = serde_json::from_str(&holding).map_err(|error| StoreError::BadRow {
+            table: "webhook_workers",
+            uuid: instance.clone(),
+            reason: format!("holding: {error}"),
+        })?;
+        Ok(Worker {
+            instance,
+            name,
+            version,
+            started_at: UtcTime::from_micros(started_at),
+            // A clock that was set back: it was heard just now.
+            silent_for: Duration::from_micros(u64::try_from(silence).unwrap_or(0)),
+            settled,
+            holding,
+        })
+    };
+    found.into_iter().map(worker).collect()
 }

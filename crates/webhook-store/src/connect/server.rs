@@ -55,6 +55,7 @@ pub(super) async fn postgres(
     Ok(Connections {
         readers: both.clone(),
         writer: both,
+        file: None,
     })
 }
 
@@ -88,6 +89,7 @@ pub(super) async fn mysql(
     Ok(Connections {
         readers: both.clone(),
         writer: both,
+        file: None,
     })
 }
 

@@ -21,7 +21,7 @@ use sea_orm::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::Connections;
+use super::{Connections, OpenFile};
 use crate::{DatabaseConfig, StoreError, backend};
 
 /// Pause between attempts to open a file that another process is just turning to WAL.
@@ -40,7 +40,12 @@ pub(super) async fn open(
     options: SqliteConnectOptions,
 ) -> Result<Connections, StoreError> {
     let path = options.get_filename().to_owned();
-    create_private(&path).map_err(|source| StoreError::CreateFile { path, source })?;
+    let wrong = |source| StoreError::CreateFile {
+        path: path.clone(),
+        source,
+    };
+    create_private(&path).map_err(wrong)?;
+    let file = OpenFile::at(&path).map_err(wrong)?;
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
         // A delivery is acked once it is committed, so a commit has to survive a power cut.
@@ -51,7 +56,9 @@ pub(super) async fn open(
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", WAL_PAGES)
         .disable_statement_logging();
-    let writing = options.clone().pragma("cache_size", WRITER_CACHE);
+    let writing = (options.clone().pragma("cache_size", WRITER_CACHE))
+        // A secret that was deleted or rotated must not stay in the file's free space.
+        .pragma("secure_delete", "ON");
     Ok(Connections {
         writer: pool(config, writing, 1).await?,
         readers: pool(
@@ -60,6 +67,7 @@ pub(super) async fn open(
             config.max_connections.saturating_sub(1).max(1),
         )
         .await?,
+        file: Some(file),
     })
 }
 

@@ -18,10 +18,11 @@ pub(crate) fn decode(row: Model) -> Result<Pair, StoreError> {
         cover: TopicPattern::parse(&row.filter).map_err(|error| bad(error.to_string()))?,
         patterns: patterns("patterns", &row.patterns).map_err(bad)?,
     };
+    let place = |seq: i64| u64::try_from(seq).map_err(|error| bad(format!("place {seq}: {error}")));
     Ok(Pair {
         filter,
-        start_seq: unsigned(row.start_seq),
-        end_seq: row.end_seq.map(unsigned),
+        start_seq: place(row.start_seq)?,
+        end_seq: row.end_seq.map(place).transpose()?,
         id: row.pair_id,
         subscription: row.uuid,
         incarnation: row.incarnation,
@@ -57,9 +58,4 @@ fn signed(pair: &Pair, seq: u64) -> Result<i64, StoreError> {
         seq,
         reason: error.to_string(),
     })
-}
-
-/// Only sequence numbers that fitted were stored.
-fn unsigned(seq: i64) -> u64 {
-    u64::try_from(seq).unwrap_or(0)
 }

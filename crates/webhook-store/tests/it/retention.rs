@@ -3,11 +3,76 @@
 use std::time::Duration;
 
 use webhook_model::{DeliveryStatus::Delivered, UtcTime};
-use webhook_store::{AttemptRecord, DeliveryRecord, Gap};
+use webhook_store::{AttemptRecord, DeadBytes, DeliveryFilter, DeliveryRecord, Gap};
 
 use crate::support::*;
 
-on_each_engine!(the_sweep_takes_what_is_old_in_batches, gaps_are_kept_once,);
+on_each_engine!(
+    the_sweep_takes_what_is_old_in_batches,
+    gaps_are_kept_once,
+    bodies_of_dead_letters_are_kept_within_bytes,
+    dead_letters_are_purged_by_filter,
+);
+
+async fn bodies_of_dead_letters_are_kept_within_bytes(database: Database) {
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let letter = |seq, bytes: usize| DeliveryRecord {
+        at: UtcTime::from_micros(i64::try_from(seq).unwrap()),
+        body: Some(vec![b'x'; bytes].into()),
+        ..dead(&made, seq)
+    };
+    let letters: Vec<_> = (1..=10).map(|seq| letter(seq, 1_000)).collect();
+    store.record(&letters).await.unwrap();
+    let bodies = store.dead_bodies().await.unwrap();
+    assert_eq!(bodies.len(), 1);
+    assert_eq!(bodies[0].bytes, 10_000);
+    let bound = DeadBytes {
+        each: 3_500,
+        all: 1 << 20,
+    };
+    let excess = bound.excess(&bodies);
+    let dropped = store
+        .drop_dead_bodies(&excess[0].subscription, excess[0].bytes)
+        .await
+        .unwrap();
+    assert_eq!((dropped.bodies, dropped.bytes), (7, 7_000));
+    assert!(bound.excess(&store.dead_bodies().await.unwrap()).is_empty());
+    // The oldest went, and their rows are still there.
+    let filter = DeliveryFilter::default();
+    let page = store.deliveries(&filter, None, 100).await.unwrap();
+    assert_eq!(page.items.len(), 10);
+    for row in page.items {
+        let detail = store.delivery(row.id).await.unwrap().unwrap();
+        assert_eq!(detail.body.is_some(), row.created_at.micros() > 7);
+    }
+}
+
+async fn dead_letters_are_purged_by_filter(database: Database) {
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let gone = store.create(new("gone", &["a"]), &at(1)).await.unwrap();
+    let mut batch: Vec<_> = (1..=3).map(|seq| dead(&made, seq)).collect();
+    batch.push(record(&made, "p", 9, Delivered));
+    store.record(&batch).await.unwrap();
+    let orphan = DeliveryRecord {
+        pair_id: "q".into(),
+        ..dead(&gone, 4)
+    };
+    store.record(&[orphan]).await.unwrap();
+    assert!(store.delete(&gone.uuid, &at(5)).await.unwrap());
+    let all = DeliveryFilter::default();
+    assert_eq!(store.purge_dead(&all, true).await.unwrap(), 1);
+    let other = DeliveryFilter {
+        subscription: Some("nobody".into()),
+        ..all.clone()
+    };
+    assert_eq!(store.purge_dead(&other, false).await.unwrap(), 0);
+    assert_eq!(store.purge_dead(&all, false).await.unwrap(), 3);
+    let left = store.deliveries(&all, None, 100).await.unwrap();
+    assert_eq!(left.items.len(), 1);
+    assert_eq!(left.items[0].status, Delivered);
+}
 
 async fn the_sweep_takes_what_is_old_in_batches(database: Database) {
     let store = database.open().await;
