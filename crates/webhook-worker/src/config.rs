@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use webhook_store::DeadBytes;
+
 /// How a worker runs. Every field has a default that needs no thought.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -30,6 +32,9 @@ pub struct WorkerConfig {
     pub keep_delivered: Duration,
     /// How long it keeps dead letters. Default 30 days.
     pub keep_dead: Duration,
+    /// How many bytes the bodies of dead letters may come to; beyond it the oldest are let go of.
+    /// Default 256 MiB of one subscription, 1 GiB of all.
+    pub keep_dead_bytes: DeadBytes,
     /// Longest pause between two tries while the bus or the database does not answer at the start,
     /// `DECNET_WEBHOOK_BUS_RECONNECT_SECS`. Default 60 s.
     pub longest_pause: Duration,
@@ -51,6 +56,10 @@ impl Default for WorkerConfig {
             drain_deadline: Duration::from_secs(10),
             keep_delivered: Duration::from_secs(7 * 24 * 3_600),
             keep_dead: Duration::from_secs(30 * 24 * 3_600),
+            keep_dead_bytes: DeadBytes {
+                each: 256 << 20,
+                all: 1 << 30,
+            },
             longest_pause: Duration::from_secs(60),
             takeover: false,
         }

@@ -25,6 +25,7 @@ pub struct Counters {
     commits: AtomicU64,
     committed: AtomicU64,
     expired: AtomicU64,
+    bodies_dropped: AtomicU64,
     tripped: AtomicU64,
     recovered: AtomicU64,
     local_faults: AtomicU64,
@@ -56,6 +57,8 @@ pub struct Totals {
     pub committed: u64,
     /// Events that the bus's retention took before a pair had delivered them.
     pub expired: u64,
+    /// Bodies of dead letters that were let go of because they took more than is kept.
+    pub bodies_dropped: u64,
     /// Subscriptions that the breaker switched off.
     pub tripped: u64,
     /// Subscriptions that it switched on again.
@@ -140,6 +143,10 @@ impl Counters {
         self.expired.fetch_add(events, Relaxed);
     }
 
+    pub(crate) fn bodies_dropped(&self, bodies: u64) {
+        self.bodies_dropped.fetch_add(bodies, Relaxed);
+    }
+
     pub(crate) fn tripped(&self) {
         self.tripped.fetch_add(1, Relaxed);
     }
@@ -162,6 +169,7 @@ impl Counters {
             commits: self.commits.load(Relaxed),
             committed: self.committed.load(Relaxed),
             expired: self.expired.load(Relaxed),
+            bodies_dropped: self.bodies_dropped.load(Relaxed),
             tripped: self.tripped.load(Relaxed),
             recovered: self.recovered.load(Relaxed),
             local_faults: self.local_faults.load(Relaxed),

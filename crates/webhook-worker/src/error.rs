@@ -18,6 +18,24 @@ pub enum WorkerError {
     /// The database failed in a way that waiting does not mend.
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    /// A task ended that nobody had told to.
+    #[error(
+        "the worker's task {task} ended by itself; the worker stops, and what it had not recorded is delivered after a restart"
+    )]
+    TaskEnded {
+        /// Its name.
+        task: &'static str,
+    },
+    /// A task panicked.
+    #[error(
+        "the worker's task {task} panicked ({said}); the worker stops, and what it had not recorded is delivered after a restart"
+    )]
+    TaskPanicked {
+        /// Its name.
+        task: &'static str,
+        /// With what words.
+        said: String,
+    },
 }
 
 impl WorkerError {
@@ -26,7 +44,9 @@ impl WorkerError {
         match self {
             Self::Bus(error) => error.is_connection(),
             Self::Store(error) => error.is_connection(),
-            Self::ForeignWorker { .. } => false,
+            Self::ForeignWorker { .. } | Self::TaskEnded { .. } | Self::TaskPanicked { .. } => {
+                false
+            }
         }
     }
 }

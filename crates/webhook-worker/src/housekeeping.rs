@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use webhook_bus::Gap;
 use webhook_model::{UtcTime, topics};
-use webhook_store::{Pair, Store, StoreError};
+use webhook_store::{DeadBytes, Dropped, Pair, Store, StoreError};
 
 use crate::{Counters, announcer::Announcements, crew::Crew};
 
@@ -20,15 +20,26 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Rows of one batch: the writers in between wait for milliseconds only.
 const SWEEP_BATCH: u64 = 500;
 
-/// How long the log remembers, by status.
+/// From this part of the bytes of dead letters on, in percent, it is told that bodies will go.
+const NEARLY_FULL: u64 = 80;
+
+/// How long the log remembers, by status, and how much of dead letters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ages {
     pub(crate) delivered: Duration,
     pub(crate) dead: Duration,
+    pub(crate) dead_bytes: DeadBytes,
 }
 
 /// Sweeps at every interval until `stop`, where no other worker does.
-pub(crate) async fn sweep(store: Store, crew: Crew, ages: Ages, stop: CancellationToken) {
+pub(crate) async fn sweep(
+    store: Store,
+    crew: Crew,
+    ages: Ages,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+) {
+    let mut warned = false;
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,7 +54,55 @@ pub(crate) async fn sweep(store: Store, crew: Crew, ages: Ages, stop: Cancellati
         if let Err(error) = sweep_all(&store, ages, &stop).await {
             tracing::warn!(%error, "cannot sweep the delivery log; trying again in a minute");
         }
+        match trim(&store, ages.dead_bytes, &counters, &stop).await {
+            Ok(nearly_full) => {
+                if nearly_full && !warned {
+                    tracing::warn!(
+                        each = ages.dead_bytes.each,
+                        all = ages.dead_bytes.all,
+                        "the bodies of dead letters nearly fill what is kept of them, and the oldest go next; replay or purge them with `decnet dead-letters`"
+                    );
+                }
+                warned = nearly_full;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot measure the dead letters; trying again in a minute");
+            }
+        }
     }
+}
+
+/// Lets go of the bodies beyond the bounds. Whether the bounds are nearly reached.
+async fn trim(
+    store: &Store,
+    bound: DeadBytes,
+    counters: &Counters,
+    stop: &CancellationToken,
+) -> Result<bool, StoreError> {
+    let found = store.dead_bodies().await?;
+    for excess in bound.excess(&found) {
+        let mut left = excess.bytes;
+        let mut dropped = Dropped::default();
+        while left > 0 && !stop.is_cancelled() {
+            let batch = store.drop_dead_bodies(&excess.subscription, left).await?;
+            if batch.bodies == 0 {
+                break;
+            }
+            dropped.bodies += batch.bodies;
+            dropped.bytes += batch.bytes;
+            left = left.saturating_sub(batch.bytes);
+        }
+        counters.bodies_dropped(dropped.bodies);
+        tracing::warn!(
+            subscription = excess.subscription,
+            bodies = dropped.bodies,
+            bytes = dropped.bytes,
+            "the bodies of the oldest dead letters are let go of: they took more than is kept"
+        );
+    }
+    let nearly = |bytes: u64, bound: u64| bytes > bound / 100 * NEARLY_FULL;
+    let all = found.iter().map(|it| it.bytes).sum();
+    Ok(nearly(all, bound.all) || found.iter().any(|it| nearly(it.bytes, bound.each)))
 }
 
 async fn sweep_all(store: &Store, ages: Ages, stop: &CancellationToken) -> Result<(), StoreError> {
@@ -59,7 +118,7 @@ async fn sweep_all(store: &Store, ages: Ages, stop: &CancellationToken) -> Resul
     Ok(())
 }
 
-/// Writes gaps down and announces them until the bus reports no more, or `stop`.
+/// Writes gaps down and announces them until `stop`.
 pub(crate) async fn gaps(
     store: Store,
     announcements: Announcements,
@@ -75,7 +134,8 @@ pub(crate) async fn gaps(
             () = stop.cancelled() => return,
             gap = reports.recv() => match gap {
                 Some(gap) => gap,
-                None => return,
+                // The bus was closed, and reports no more.
+                None => return stop.cancelled().await,
             },
         };
         if let Err(error) = gap_found(&store, &announcements, &incarnation, &counters, &gap).await {

@@ -17,6 +17,7 @@ use crate::{
     gate::Pass,
     in_hand::InHand,
     job::Job,
+    opening::Unopened,
     pause::Pauses,
     recorder::{Outcome, Release},
     runtime::{Runtime, in_all},
@@ -46,6 +47,8 @@ pub(crate) struct PairTask {
     pub(crate) succeeds: Option<i64>,
     /// How far this worker is with what ended.
     pub(crate) progress: watch::Receiver<Progress>,
+    /// Told when the consumer is there.
+    pub(crate) unopened: Unopened,
 }
 
 impl PairTask {
@@ -348,7 +351,10 @@ impl PairTask {
                 window: in_all(&self.runtime.current().settings),
             };
             match self.context.bus.consume(spec).await {
-                Ok(consumer) => return Some(consumer),
+                Ok(consumer) => {
+                    self.unopened.opened();
+                    return Some(consumer);
+                }
                 Err(error) => {
                     if pauses.is_first() {
                         tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot open a bus consumer; trying again");

@@ -49,7 +49,8 @@ impl fmt::Display for DrainReport {
     }
 }
 
-/// Delivers until `shutdown`, or until the bus orders a stop. Returns after its last task. While the
+/// Delivers until `shutdown`, or until the bus orders a stop. Returns after its last task, with an error
+/// that names it where one ended that nobody had told to. While the
 /// bus or the database does not answer at first, it stays up, says so once and in its status, and
 /// tries again.
 pub async fn run(
@@ -79,7 +80,7 @@ pub async fn run(
             return Ok(DrainReport::Drained);
         };
         first = false;
-        match opened.run(&parts).await {
+        match opened.run(&parts).await? {
             Ended::Stopped(report) => return Ok(report),
             Ended::Recreated => {
                 tracing::warn!("the bus was recreated; the worker begins anew on it");

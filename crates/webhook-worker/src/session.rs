@@ -1,13 +1,13 @@
 //! One session of a worker on one incarnation of its bus: register for signals, read the tables,
 //! deliver, drain.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, Notify, mpsc, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, Gap, Watch};
 use webhook_delivery::DeliveryClient;
 use webhook_model::topics;
@@ -28,7 +28,15 @@ use crate::{
     replay::Replays,
     send::Dispatch,
     supervisor::Supervisor,
+    tasks::Tasks,
 };
+
+/// How long tasks may take to end once they are cut: they only let go of what they have.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+/// Tasks that end after all others: one says what the others had to say, the other takes leave of the
+/// other workers.
+const ANNOUNCER: &str = "announcer";
+const BEAT: &str = "beat";
 
 /// What every session of a worker is made of.
 pub(crate) struct Parts {
@@ -97,7 +105,8 @@ impl Opened {
     }
 
     /// Delivers until it is told to stop or the bus is another one, and returns after its last task.
-    pub(crate) async fn run(self, parts: &Parts) -> Ended {
+    /// Fails with the first task that ends before: without it, the others would go on in vain.
+    pub(crate) async fn run(self, parts: &Parts) -> Result<Ended, WorkerError> {
         let Self {
             changed,
             control,
@@ -115,7 +124,7 @@ impl Opened {
             ..
         } = parts;
         let stop = parts.stop.child_token();
-        let tasks = TaskTracker::new();
+        let mut tasks = Tasks::default();
         let reload = Arc::new(Notify::new());
         let counters = status.counters();
         let recreated = CancellationToken::new();
@@ -134,12 +143,10 @@ impl Opened {
             dead,
         };
         // These four end one after the other, each when the last of its reporters is gone.
-        let recording = tokio::spawn(recorder::run(
-            store.clone(),
-            outcomes,
-            listeners,
-            cut.clone(),
-        ));
+        tasks.spawn(
+            "recorder",
+            recorder::run(store.clone(), outcomes, listeners, cut.clone()),
+        );
         let (questions, asked) = prober::channel();
         let guardian = Guardian {
             store: store.clone(),
@@ -157,13 +164,12 @@ impl Opened {
             questions,
             wards: Wards::default(),
         };
-        let guarding = tokio::spawn(guardian.run(notices, stop.clone()));
-        let tallying = tokio::spawn(dead::run(
-            announcements.clone(),
-            directory.clone(),
-            dead_reports,
-        ));
-        let mut announcing = tokio::spawn(announcer::run(bus.clone(), unsaid, cut.clone()));
+        tasks.spawn("guardian", guardian.run(notices, stop.clone()));
+        tasks.spawn(
+            "dead letters",
+            dead::run(announcements.clone(), directory.clone(), dead_reports),
+        );
+        tasks.spawn(ANNOUNCER, announcer::run(bus.clone(), unsaid, cut.clone()));
         let (applied, applied_seen) = watch::channel(i64::MIN);
         let (freshness, checker) = freshness::channel(applied_seen.clone());
         // Lives until what is in flight has ended: the others rely on it.
@@ -172,21 +178,30 @@ impl Opened {
             applied: applied_seen,
             reload: reload.clone(),
         };
-        let beating = tokio::spawn(beating.run(ears, gone.clone()));
+        tasks.spawn(BEAT, beating.run(ears, gone.clone()));
 
-        tasks.spawn({
+        tasks.spawn("freshness", {
             let (store, reload, stop) = (store.clone(), reload.clone(), stop.clone());
             async move { checker.run(|| store.config_version(), &reload, stop).await }
         });
-        tasks.spawn(heartbeat::run(
-            bus.clone(),
-            identity.clone(),
-            counters.clone(),
-            config.health_interval,
-            stop.clone(),
-        ));
-        tasks.spawn(reload_on_change(changed, reload.clone(), stop.clone()));
-        tasks.spawn(stop_on_order(control, stop.clone(), parts.stop.clone()));
+        tasks.spawn(
+            "heartbeat",
+            heartbeat::run(
+                bus.clone(),
+                identity.clone(),
+                counters.clone(),
+                config.health_interval,
+                stop.clone(),
+            ),
+        );
+        tasks.spawn(
+            "changes",
+            reload_on_change(changed, reload.clone(), stop.clone()),
+        );
+        tasks.spawn(
+            "orders",
+            stop_on_order(control, stop.clone(), parts.stop.clone()),
+        );
 
         let dispatch = Dispatch {
             client: parts.delivery.clone(),
@@ -205,40 +220,48 @@ impl Opened {
             freshness: freshness.clone(),
             incarnation: incarnation.clone(),
         };
-        tasks.spawn(prober.run(asked, stop.clone()));
+        tasks.spawn("prober", prober.run(asked, stop.clone()));
         let redelivery = Redelivery {
             store: store.clone(),
             directory: directory.clone(),
             dispatch: dispatch.clone(),
             owner: identity.instance.clone(),
         };
-        tasks.spawn(redelivery.run(stop.clone()));
+        tasks.spawn("redelivery", redelivery.run(stop.clone()));
         let replays = Replays {
             store: store.clone(),
             bus: bus.clone(),
             incarnation: incarnation.clone(),
             owner: identity.instance.clone(),
         };
-        tasks.spawn(replays.run(stop.clone()));
+        tasks.spawn("replays", replays.run(stop.clone()));
         let ages = Ages {
             delivered: config.keep_delivered,
             dead: config.keep_dead,
+            dead_bytes: config.keep_dead_bytes,
         };
-        tasks.spawn(housekeeping::sweep(
-            store.clone(),
-            crew.clone(),
-            ages,
-            stop.clone(),
-        ));
-        if let Some(reports) = parts.gaps.clone() {
-            tasks.spawn(housekeeping::gaps(
+        tasks.spawn(
+            "sweep",
+            housekeeping::sweep(
                 store.clone(),
-                announcements.clone(),
-                incarnation.clone(),
-                reports,
+                crew.clone(),
+                ages,
                 dispatch.counters.clone(),
                 stop.clone(),
-            ));
+            ),
+        );
+        if let Some(reports) = parts.gaps.clone() {
+            tasks.spawn(
+                "gaps",
+                housekeeping::gaps(
+                    store.clone(),
+                    announcements.clone(),
+                    incarnation.clone(),
+                    reports,
+                    dispatch.counters.clone(),
+                    stop.clone(),
+                ),
+            );
         }
         // The announcer ends with the last who has something to say.
         drop(announcements);
@@ -253,52 +276,85 @@ impl Opened {
             incarnation,
             recreated: recreated.clone(),
         };
-        let supervisor =
-            Supervisor::new(context, directory, config, applied, progress, stop.clone());
-        status.set(Phase::Running);
-        tasks.spawn({
+        status.set(Phase::Opening);
+        let supervisor = Supervisor::new(
+            context,
+            directory,
+            config,
+            applied,
+            progress,
+            status.clone(),
+            stop.clone(),
+        );
+        tasks.spawn("supervisor", {
             let reload = reload.clone();
             let interval = config.reload_interval;
             async move { supervisor.run(&reload, interval).await }
         });
-        tasks.close();
 
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = recreated.cancelled() => stop.cancel(),
-        }
-        status.set(Phase::Draining);
-        // The last recorder handle goes with the last pair task, and the recorder ends with it.
-        let ended = async {
-            tasks.wait().await;
-            let _ = tokio::join!(recording, guarding, tallying);
+        let untimely = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            () = recreated.cancelled() => None,
+            error = tasks.untimely_end() => Some(error),
         };
-        tokio::pin!(ended);
+        stop.cancel();
+        status.set(Phase::Draining);
         let deadline = Instant::now() + config.drain_deadline;
-        let report = match timeout_at(deadline, &mut ended).await {
-            Ok(()) => DrainReport::Drained,
-            Err(_) => {
+        let drained = match untimely {
+            Some(error) => Err(error),
+            None => drain(&mut tasks, deadline, &cut).await,
+        };
+        let report = match drained {
+            Ok(report) => report,
+            Err(error) => {
                 cut.cancel();
-                ended.await;
-                DrainReport::Cut
+                gone.cancel();
+                // For leave to be taken of the other workers; the rest has nobody to hand over to.
+                let _ = timeout(AFTER_CUT, tasks.ended_but(&[])).await;
+                tasks.abort().await;
+                return Err(error);
             }
         };
-        // Announcements have what is left of the deadline; a drain is not cut for their sake.
-        if timeout_at(deadline, &mut announcing).await.is_err() {
-            cut.cancel();
-            let _ = announcing.await;
-        }
         if let Err(error) = bus.flush().await {
             tracing::warn!(%error, "some acknowledgements may not have reached the bus; it hands those events out again, and they are found to be delivered");
         }
         gone.cancel();
-        let _ = beating.await;
-        if parts.stop.is_cancelled() {
+        tasks.ended_but(&[]).await?;
+        Ok(if parts.stop.is_cancelled() {
             Ended::Stopped(report)
         } else {
             Ended::Recreated
-        }
+        })
     }
+}
+
+/// Waits until what is in flight has ended, is recorded and told; cuts what has not by `deadline`.
+async fn drain(
+    tasks: &mut Tasks,
+    deadline: Instant,
+    cut: &CancellationToken,
+) -> Result<DrainReport, WorkerError> {
+    // The last recorder handle goes with the last pair task, and the recorder ends with it.
+    let report = match timeout_at(deadline, tasks.ended_but(&[ANNOUNCER, BEAT])).await {
+        Ok(ended) => ended.map(|()| DrainReport::Drained)?,
+        Err(_) => {
+            cut.cancel();
+            match timeout(AFTER_CUT, tasks.ended_but(&[ANNOUNCER, BEAT])).await {
+                Ok(ended) => ended?,
+                Err(_) => tracing::error!(
+                    "some tasks do not end and are left; what they had is delivered again after a restart"
+                ),
+            }
+            DrainReport::Cut
+        }
+    };
+    // Announcements have what is left of the deadline; a drain is not cut for their sake.
+    if let Ok(ended) = timeout_at(deadline, tasks.ended_but(&[BEAT])).await {
+        ended?;
+    }
+    cut.cancel();
+    Ok(report)
 }
 
 async fn reload_on_change(mut changed: Watch, reload: Arc<Notify>, stop: CancellationToken) {
@@ -307,7 +363,8 @@ async fn reload_on_change(mut changed: Watch, reload: Arc<Notify>, stop: Cancell
             () = stop.cancelled() => return,
             message = changed.next() => match message {
                 Some(_) => reload.notify_one(),
-                None => return,
+                // The bus was closed, and nothing more is told.
+                None => return stop.cancelled().await,
             }
         }
     }
@@ -324,7 +381,7 @@ async fn stop_on_order(mut control: Watch, over: CancellationToken, stop: Cancel
                     stop.cancel();
                 }
                 Some(_) => {}
-                None => return,
+                None => return over.cancelled().await,
             }
         }
     }

@@ -18,10 +18,14 @@ pub enum Phase {
     Starting,
     /// Up, but delivering nothing, and why.
     Idle(String),
+    /// Delivering, but not every subscription has its consumers yet.
+    Opening,
     /// Delivering.
     Running,
     /// Told to stop; what is in flight may end.
     Draining,
+    /// Ended by an order over the bus, while the process goes on.
+    Stopped,
 }
 
 impl fmt::Display for Phase {
@@ -29,8 +33,10 @@ impl fmt::Display for Phase {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Idle(reason) => write!(f, "idle: {reason}"),
+            Self::Opening => f.write_str("opening its consumers"),
             Self::Running => f.write_str("running"),
             Self::Draining => f.write_str("draining"),
+            Self::Stopped => f.write_str("stopped by an order over the bus"),
         }
     }
 }
@@ -103,6 +109,19 @@ impl WorkerStatus {
     /// Says that nothing is delivered for now, and why; for whoever connects the worker.
     pub fn idle(&self, reason: impl Into<String>) {
         self.set(Phase::Idle(reason.into()));
+    }
+
+    /// The worker was ordered to stop and has; for whoever goes on without it.
+    pub fn stopped(&self) {
+        self.set(Phase::Stopped);
+    }
+
+    /// Every pair has its consumer.
+    pub(crate) fn opened(&self) {
+        let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
+        if *phase == Phase::Opening {
+            *phase = Phase::Running;
+        }
     }
 
     pub(crate) fn set(&self, phase: Phase) {

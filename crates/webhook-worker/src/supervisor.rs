@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use webhook_store::{Pair, StoreError};
 
 use crate::{
-    WorkerConfig,
+    WorkerConfig, WorkerStatus,
     crew::Progress,
     guardian::Notice,
     in_hand::InHand,
     in_step,
+    opening::Opening,
     pair::{Order, PairContext, PairTask, forget},
     pause::Pauses,
     plan::{Plan, plan},
@@ -49,6 +50,10 @@ pub(crate) struct Supervisor {
     progress: watch::Sender<Progress>,
     /// What waits until something beyond a pair's end was let go of.
     settling: JoinSet<()>,
+    opening: Opening,
+    /// Whether every row that could be read has its pairs, as last seen.
+    in_step: bool,
+    status: WorkerStatus,
     /// Parent of every pair's stop token.
     stop: CancellationToken,
 }
@@ -60,6 +65,7 @@ impl Supervisor {
         config: &WorkerConfig,
         applied: watch::Sender<i64>,
         progress: watch::Sender<Progress>,
+        status: WorkerStatus,
         stop: CancellationToken,
     ) -> Self {
         let counters = context.dispatch.counters.clone();
@@ -72,6 +78,9 @@ impl Supervisor {
             applied,
             progress,
             settling: JoinSet::new(),
+            opening: Opening::default(),
+            in_step: false,
+            status,
             stop,
         }
     }
@@ -81,6 +90,8 @@ impl Supervisor {
     pub(crate) async fn run(mut self, reload: &Notify, interval: Duration) {
         let stop = self.stop.clone();
         let mut pauses = Pauses::new(LONGEST_PAUSE);
+        let opening = self.opening.clone();
+        let mut running = false;
         loop {
             let wait = match self.reload().await {
                 Ok(()) => {
@@ -94,11 +105,16 @@ impl Supervisor {
                     pauses.next_pause()
                 }
             };
+            let ready = self.in_step && !running;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = reload.notified() => {}
                 () = self.reap() => {}
+                () = opening.all_open(), if ready => {
+                    running = true;
+                    self.status.opened();
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -144,6 +160,7 @@ impl Supervisor {
         let handing_over = draining.map(|pair| pair.subscription.clone()).collect();
         let plan = plan(&running, &snapshot, &self.context.incarnation);
         self.apply(plan, snapshot.version, &handing_over);
+        self.in_step = snapshot.out_of_step.is_empty();
         self.settle(snapshot.version);
         let read = Notice::Reloaded(snapshot.subscriptions);
         self.context.dispatch.tell(read).await;
@@ -238,6 +255,7 @@ impl Supervisor {
             in_hand: running.in_hand.clone(),
             succeeds: succeeds.then_some(version),
             progress: self.progress.subscribe(),
+            unopened: self.opening.begin(),
         };
         self.running.insert(id.clone(), running);
         self.tasks.spawn(async move {
