@@ -182,9 +182,11 @@ impl Metrics {
         page.gauge(names::MESSAGES_IN_HAND, [], in_hand as f64);
         page.counter(names::SEEN_BEFORE, [], totals.seen_before);
         page.counter(names::EXPIRED_EVENTS, [], totals.expired);
+        page.counter(names::DROPPED_BODIES, [], totals.bodies_dropped);
         page.counter(names::BREAKER_TRIPS, [], totals.tripped);
         page.counter(names::BREAKER_RECOVERIES, [], totals.recovered);
-        page.flag(names::WORKER_RUNNING, self.status.phase() == Phase::Running);
+        let delivers = matches!(self.status.phase(), Phase::Opening | Phase::Running);
+        page.flag(names::WORKER_RUNNING, delivers);
         if subscriptions.len() >= SUBSCRIPTIONS_LABELLED_BELOW {
             return;
         }

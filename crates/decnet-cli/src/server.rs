@@ -2,7 +2,9 @@
 
 mod api_url;
 mod banner;
+mod endings;
 mod feed;
+mod files;
 mod first_token;
 mod open_bus;
 mod patience;
@@ -12,17 +14,24 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use webhook_api::{ApiConfig, ApiDeps, ApiServer, ProbeServer, tokens::JwtSecret};
+use webhook_api::{
+    ApiConfig, ApiDeps, ApiServer, ProbeServer, WorkerHere, WorkerReport, tokens::JwtSecret,
+};
 use webhook_bus::{Bus, FeedStatus};
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
 
-use self::{api_url::ApiUrl, feed::Feed, open_bus::open_bus, patience::Patience};
+use self::{
+    api_url::ApiUrl,
+    endings::{Ended, PartTasks},
+    feed::Feed,
+    open_bus::open_bus,
+    patience::Patience,
+};
 pub(crate) use self::{
     banner::{banner, fact},
     first_token::first_token,
@@ -39,6 +48,9 @@ const GAP_REPORTS: usize = 1_024;
 const STOP_MARGIN: Duration = Duration::from_secs(4);
 /// Pause between two looks at whether the worker has started; nobody notices less.
 const READY_POLL: Duration = Duration::from_millis(10);
+/// How long a worker's consumers may take to open before it is called started without them: ten
+/// thousand take ten seconds.
+const OPENING_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which parts run in this process.
 pub(crate) struct Parts {
@@ -55,7 +67,7 @@ pub(crate) struct Parts {
 /// Parts that share one store, one bus and one delivery client.
 pub(crate) struct Server {
     shutdown: CancellationToken,
-    tasks: JoinSet<anyhow::Result<Option<DrainReport>>>,
+    tasks: PartTasks,
     store: Store,
     bus: Bus,
     status: WorkerStatus,
@@ -113,7 +125,7 @@ impl Server {
         let fed = feed_status.as_ref().map(FeedStatus::connected);
         let metrics = Metrics::new(store.clone(), bus.clone(), tells, feed_status);
         let mut server = Self {
-            tasks: JoinSet::new(),
+            tasks: PartTasks::default(),
             store,
             bus,
             status: metrics.status(),
@@ -139,13 +151,19 @@ impl Server {
             server.start_probe(addr, fed.clone())?;
         }
         let (metrics, shutdown) = (server.metrics.clone(), server.shutdown.clone());
-        server.spawn("metrics", async move {
+        server.tasks.spawn("metrics", async move {
             metrics.run(shutdown).await;
+            Ok(())
+        });
+        let (store, bus) = (server.store.clone(), server.bus.clone());
+        let watching = files::watch(store, bus, server.shutdown.clone());
+        server.tasks.spawn("files", async move {
+            watching.await;
             Ok(())
         });
         if let Some(socket) = socket {
             let shutdown = server.shutdown.clone();
-            server.spawn("bus socket", async move {
+            server.tasks.spawn("bus socket", async move {
                 socket.run(shutdown).await;
                 Ok(())
             });
@@ -155,7 +173,10 @@ impl Server {
         let drained = CancellationToken::new();
         if let Some(feed) = feed {
             let (store, bus) = (server.store.clone(), server.bus.clone());
-            server.spawn("feed", feed.run(store, bus, drained.clone()));
+            // It ends with the worker, for which it feeds.
+            server
+                .tasks
+                .spawn_beside_worker("feed", feed.run(store, bus, drained.clone()));
         }
         if server.runs_worker {
             let deps = WorkerDeps {
@@ -167,18 +188,16 @@ impl Server {
             };
             let (status, shutdown) = (server.status.clone(), server.shutdown.clone());
             let drained = drained.drop_guard();
-            server.tasks.spawn(async move {
+            server.tasks.spawn_worker(async move {
                 let _drained = drained;
-                Ok(Some(
-                    webhook_worker::run(deps, settings.worker, status, shutdown).await?,
-                ))
+                Ok(webhook_worker::run(deps, settings.worker, status, shutdown).await?)
             });
         } else if parts.worker {
             let reason = "the bus is disabled (DECNET_BUS_ENABLED=false)";
             server.status.idle(reason);
             tracing::warn!(reason, "the worker is idle: nothing is delivered");
             let shutdown = server.shutdown.clone();
-            server.spawn("idle worker", async move {
+            server.tasks.spawn("idle worker", async move {
                 shutdown.cancelled().await;
                 Ok(())
             });
@@ -199,17 +218,30 @@ impl Server {
     /// Waits until the worker has started, or is told to stop before; fails with the reason when it
     /// does not start.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
-        while self.runs_worker && self.status.phase() == Phase::Starting {
+        let patience = sleep(OPENING_WITHIN);
+        tokio::pin!(patience);
+        while self.runs_worker {
+            let opening = match self.status.phase() {
+                Phase::Starting => false,
+                Phase::Opening => true,
+                _ => break,
+            };
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(()),
-                Some(ended) = self.tasks.join_next() => {
+                ended = self.tasks.next() => {
                     self.shutdown.cancel();
                     return match ended {
-                        Ok(Ok(_)) => Err(anyhow!("stopped before it was ready")),
-                        Ok(Err(error)) => Err(error),
-                        Err(panic) => Err(panic.into()),
+                        Some(Ended::Failed(error)) => Err(error),
+                        _ => Err(anyhow!("stopped before it was ready")),
                     };
+                }
+                () = &mut patience, if opening => {
+                    tracing::warn!(
+                        "the worker has not opened all of its consumers within {} s; it delivers from those that are open",
+                        OPENING_WITHIN.as_secs()
+                    );
+                    break;
                 }
                 () = sleep(READY_POLL) => {}
             }
@@ -217,27 +249,56 @@ impl Server {
         Ok(())
     }
 
-    /// Until `shutdown`, or until a part ends by itself, which stops the others. Returns when no
-    /// task is left.
+    /// Until `shutdown`, or until a part ends by itself, which stops the others. Only a worker that
+    /// was ordered to stop over the bus leaves an API behind. Returns when no task is left.
     pub(crate) async fn wait(mut self) -> anyhow::Result<DrainReport> {
         let mut report = DrainReport::Drained;
         let mut failure = None;
-        let mut ended = self.first_end().await;
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => break,
+                ended = self.tasks.next() => ended,
+            };
+            match ended {
+                Some(Ended::Worker(drained)) => {
+                    report = drained;
+                    if self.api_url.is_none() {
+                        break;
+                    }
+                    self.status.stopped();
+                    tracing::warn!(
+                        %drained,
+                        "the worker was ordered to stop over the bus and has; the API goes on, and events wait for a worker: start decnet again to deliver them"
+                    );
+                }
+                // How the worker ended is heard of next.
+                Some(Ended::BesideWorker) => {}
+                Some(Ended::Early(part)) => {
+                    failure = Some(anyhow!("the {part} ended by itself"));
+                    break;
+                }
+                Some(Ended::Failed(error)) => {
+                    failure = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
         self.shutdown.cancel();
         crate::notify::stopping();
         let rest = async {
-            while let Some(outcome) = ended {
-                match outcome {
-                    Ok(Ok(drained)) => report = drained.unwrap_or(report),
-                    Ok(Err(error)) => _ = failure.get_or_insert(error),
-                    Err(panic) => _ = failure.get_or_insert(panic.into()),
+            while let Some(ended) = self.tasks.next().await {
+                match ended {
+                    Ended::Worker(drained) => report = drained,
+                    Ended::Failed(error) => _ = failure.get_or_insert(error),
+                    Ended::Early(_) | Ended::BesideWorker => {}
                 }
-                ended = self.tasks.join_next().await;
             }
         };
         let in_time = timeout(self.stop_within, rest).await.is_ok();
         if !in_time {
-            self.tasks.shutdown().await;
+            self.tasks.abort().await;
             report = DrainReport::Cut;
         }
         drop(self.api_url);
@@ -253,16 +314,6 @@ impl Server {
         }
     }
 
-    /// The order to stop, or the first part that ends without one.
-    async fn first_end(
-        &mut self,
-    ) -> Option<Result<anyhow::Result<Option<DrainReport>>, tokio::task::JoinError>> {
-        tokio::select! {
-            () = self.shutdown.cancelled() => self.tasks.join_next().await,
-            ended = self.tasks.join_next() => ended,
-        }
-    }
-
     async fn start_api(
         &mut self,
         config: ApiConfig,
@@ -275,11 +326,13 @@ impl Server {
             delivery,
             stats: self.metrics.stats(),
             scrape: self.metrics.scrape(),
+            worker: self.worker_here(),
         };
         let api = ApiServer::bind(config, deps).await?;
         self.api_url = Some(ApiUrl::leave(data_dir, api.addr())?);
         let shutdown = self.shutdown.clone();
-        self.spawn("API", async move { Ok(api.run(shutdown).await?) });
+        self.tasks
+            .spawn("API", async move { Ok(api.run(shutdown).await?) });
         Ok(())
     }
 
@@ -288,25 +341,29 @@ impl Server {
         addr: SocketAddr,
         fed: Option<watch::Receiver<bool>>,
     ) -> anyhow::Result<()> {
-        let (store, status) = (self.store.clone(), self.status.clone());
-        let missing = move || missing(store.clone(), status.clone(), fed.clone());
+        let (store, bus, status) = (self.store.clone(), self.bus.clone(), self.status.clone());
+        let missing = move || missing(store.clone(), bus.clone(), status.clone(), fed.clone());
         let probe = ProbeServer::bind(addr, missing, self.metrics.scrape())?;
         self.probe_addr = Some(probe.addr());
         let shutdown = self.shutdown.clone();
-        self.spawn(
+        self.tasks.spawn(
             "health server",
             async move { Ok(probe.run(shutdown).await?) },
         );
         Ok(())
     }
 
-    fn spawn(
-        &mut self,
-        name: &'static str,
-        part: impl Future<Output = anyhow::Result<()>> + Send + 'static,
-    ) {
-        self.tasks
-            .spawn(async move { part.await.context(name).map(|()| None) });
+    /// What the API is to know of a worker beside it. One that was told to stop is not missed.
+    fn worker_here(&self) -> Option<WorkerHere> {
+        let status = self.status.clone();
+        let report = move || {
+            let phase = status.phase();
+            WorkerReport {
+                doing: phase.to_string(),
+                ready: matches!(phase, Phase::Running | Phase::Stopped),
+            }
+        };
+        self.runs_worker.then(|| WorkerHere::new(report))
     }
 }
 
@@ -338,6 +395,7 @@ pub(crate) async fn run(server: Option<Server>, ready_pipe: bool) -> anyhow::Res
 /// What a worker's readiness lacks.
 async fn missing(
     store: Store,
+    bus: Bus,
     status: WorkerStatus,
     fed: Option<watch::Receiver<bool>>,
 ) -> Vec<String> {
@@ -345,6 +403,10 @@ async fn missing(
     if let Err(error) = store.ping().await {
         tracing::warn!(%error, "not ready: no database");
         missing.push("database".to_owned());
+    }
+    if let Err(error) = bus.still_there() {
+        tracing::warn!(%error, "not ready: no bus");
+        missing.push("bus".to_owned());
     }
     if fed.is_some_and(|fed| !*fed.borrow()) {
         missing.push("DECNET's broker".to_owned());

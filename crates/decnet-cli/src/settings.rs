@@ -6,8 +6,10 @@ mod bus;
 mod cors;
 mod data_dir;
 pub(crate) mod decnet;
+mod embedded;
 mod env;
 mod jwt;
+mod kept;
 mod nats;
 mod roots;
 mod server;
@@ -15,6 +17,7 @@ mod server;
 pub(crate) use self::{
     bus::BusChoice,
     data_dir::DataDir,
+    embedded::{EmbeddedOptions, EmbeddedSettings},
     env::{Env, Nothing, SettingError, parse_setting},
     jwt::JwtKey,
     nats::NatsOptions,

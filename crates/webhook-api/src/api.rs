@@ -22,7 +22,7 @@ use webhook_model::{Event, Payload, Topic, topics};
 use webhook_store::{Position, Store};
 
 use crate::{
-    ApiStats, Scrape, body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem,
+    ApiStats, Scrape, WorkerHere, body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem,
     tokens::JwtSecret,
 };
 
@@ -43,6 +43,8 @@ pub struct ApiDeps {
     pub stats: ApiStats,
     /// Renders `/metrics`.
     pub scrape: Scrape,
+    /// The worker of this process; none where another one delivers.
+    pub worker: Option<WorkerHere>,
 }
 
 /// Shared by all requests.

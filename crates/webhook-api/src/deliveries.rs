@@ -133,6 +133,52 @@ pub(crate) async fn retry(call: Call) -> Answer {
     json(StatusCode::ACCEPTED, &Retried { id, status })
 }
 
+/// How much was removed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Purged {
+    /// Dead letters.
+    #[schema(example = 42)]
+    purged: u64,
+}
+
+/// Purge dead letters
+///
+/// Removes the dead letters that match for good, with their bodies and attempts. `status=dead` has to
+/// be said; other deliveries are never removed.
+#[utoipa::path(delete, path = "/api/v1/deliveries", tag = "deliveries", operation_id = "purgeDeliveries",
+    security(("bearer" = [])),
+    params(
+        ("status" = String, Query, description = "Always `dead`.", example = "dead"),
+        ("subscription" = Option<String>, Query, description = "The subscription's `uuid`; it may be gone."),
+        ("orphans" = Option<bool>, Query, description = "Those alone whose subscription is gone."),
+        ("topic" = Option<String>, Query, description = "A pattern that their topic matches.", example = "attacker.>"),
+        ("event_id" = Option<String>, Query, description = "The event's id."),
+        ("error" = Option<String>, Query, description = "A part of their last error.", example = "http 400"),
+        ("since" = Option<String>, Query, description = "First recorded then or later.", format = DateTime),
+        ("until" = Option<String>, Query, description = "First recorded before.", format = DateTime),
+    ),
+    responses(
+        (status = 200, description = "They are gone.", body = Purged),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 422, response = crate::openapi::InvalidQuery),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn purge(call: Call) -> Answer {
+    let (caller, wanted) = (call.caller()?, query::purge(call.query())?);
+    let purged = call
+        .api
+        .work(|api| async move {
+            let store = &api.deps.store;
+            let purged = store.purge_dead(&wanted.filter, wanted.orphans).await?;
+            tracing::info!(purged, by = ?caller.username, "dead letters purged");
+            Ok(purged)
+        })
+        .await?;
+    json(StatusCode::OK, &Purged { purged })
+}
+
 fn id(call: &Call) -> Result<i64, Problem> {
     let text = call.segment().ok_or(Problem::DeliveryNotFound)?;
     let id: i64 = text.parse().map_err(|_| Problem::DeliveryNotFound)?;

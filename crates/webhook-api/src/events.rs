@@ -65,6 +65,8 @@ pub(crate) async fn publish(call: Call) -> Answer {
         .work(|api| async move {
             // Moved in, so that its share of the memory is held as long as the events are.
             let _body = body;
+            // Events of subscriptions that nobody finds again would be taken in vain.
+            api.deps.store.still_there()?;
             let ids = events.ids;
             let taken = timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await;
             let stats = &api.deps.stats;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::{
+    WorkerHere,
     api::Api,
     problem::Problem,
     routes::{Answer, Call, json},
@@ -35,7 +36,8 @@ pub(crate) async fn healthz(_call: Call) -> Answer {
 
 /// Readiness
 ///
-/// Asks the database and the bus, each for at most two seconds.
+/// Asks the database and the bus, each for at most two seconds. A worker in the same process counts,
+/// too: it is ready once every subscription has its consumers.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz",
     responses(
         (status = 200, description = "Everything is there.", body = Health, example = json!({"status": "ok"})),
@@ -79,6 +81,11 @@ async fn missing(api: &Arc<Api>) -> Vec<String> {
             tracing::warn!(missing = name, failure, "not ready");
             missing.push(name.to_owned());
         }
+    }
+    if let Some(worker) = (api.deps.worker.as_ref()).map(WorkerHere::report)
+        && !worker.ready
+    {
+        missing.push(format!("worker ({})", worker.doing));
     }
     missing
 }

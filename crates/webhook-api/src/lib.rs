@@ -37,6 +37,7 @@ mod stats;
 mod status;
 mod subscriptions;
 pub mod tokens;
+mod worker;
 
 pub use api::ApiDeps;
 pub use backlog::{Waiting, waiting};
@@ -47,3 +48,4 @@ pub use openapi::openapi;
 pub use probe::ProbeServer;
 pub use server::ApiServer;
 pub use stats::{Answered, ApiStats};
+pub use worker::{WorkerHere, WorkerReport};

@@ -97,7 +97,7 @@ problems! {
     paths(
         subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::change,
         subscriptions::delete, subscriptions::test, crate::events::publish,
-        deliveries::list, deliveries::show, deliveries::retry, crate::status::show,
+        deliveries::list, deliveries::show, deliveries::retry, deliveries::purge, crate::status::show,
         crate::replays::create, crate::replays::show,
         crate::health::healthz, crate::health::readyz, crate::metrics::metrics, document,
     ),

@@ -43,6 +43,7 @@ pub(crate) const ROUTES: &[Route] = routes![
     POST   "/api/v1/webhooks/{uuid}/replay" Admin   => replays::create,
     POST   "/api/v1/events"                 Publish => events::publish,
     GET    "/api/v1/deliveries"             Read    => deliveries::list,
+    DELETE "/api/v1/deliveries"             Admin   => deliveries::purge,
     GET    "/api/v1/deliveries/{id}"        Read    => deliveries::show,
     POST   "/api/v1/deliveries/{id}/retry"  Admin   => deliveries::retry,
     GET    "/api/v1/replays/{id}"           Read    => replays::show,

@@ -25,6 +25,9 @@ pub(crate) struct StatusBody {
     /// Those that were heard within the last hour; null when the database cannot be reached.
     #[schema(required = true)]
     workers: Option<Vec<WorkerBody>>,
+    /// What the worker of the answering process is doing; null where it has none.
+    #[schema(required = true, example = "running")]
+    worker: Option<String>,
     bus: BusBody,
     database: DatabaseBody,
     /// By state; null when the database cannot be reached.
@@ -148,6 +151,7 @@ pub(crate) async fn show(call: Call) -> Answer {
             );
             Ok(StatusBody {
                 workers: known("workers", workers).map(worker_bodies),
+                worker: (api.deps.worker.as_ref()).map(|worker| worker.report().doing),
                 backlog: known("backlog", backlog),
                 ..StatusBody::new(known("bus", bus), known("database", counts))
             })
@@ -160,6 +164,7 @@ impl StatusBody {
     fn new(bus: Option<BusStatus>, counts: Option<Counts>) -> Self {
         Self {
             workers: None,
+            worker: None,
             backlog: None,
             database: DatabaseBody {
                 reachable: counts.is_some(),

@@ -57,6 +57,8 @@ metrics! {
     SEEN_BEFORE = Counter "decnet_webhook_seen_before_total";
     /// Events that the bus's retention took before they were delivered.
     EXPIRED_EVENTS = Counter "decnet_webhook_expired_events_total";
+    /// Bodies of dead letters that were let go of because they took more bytes than is kept.
+    DROPPED_BODIES = Counter "decnet_webhook_dead_bodies_dropped_total";
     /// Subscriptions that the circuit breaker switched off.
     BREAKER_TRIPS = Counter "decnet_webhook_breaker_trips_total";
     /// Subscriptions that the circuit breaker switched on again.

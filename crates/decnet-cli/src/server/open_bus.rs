@@ -31,13 +31,17 @@ pub(super) async fn open_bus(
     } else {
         Role::Appender
     };
+    let embedded = &settings.embedded;
     let journal = JournalConfig {
         gaps: Some(gaps),
-        ..JournalConfig::new(settings.data_dir.journal(), role)
+        ..embedded.journal(JournalConfig::new(settings.data_dir.journal(), role))
     };
     let bus = Bus::from(Journal::open(journal).await?);
     let socket = match serves {
-        Some(path) => Some(BusServer::bind(&bus, SocketConfig::new(path)).await?),
+        Some(path) => {
+            let config = embedded.socket(SocketConfig::new(path));
+            Some(BusServer::bind(&bus, config).await?)
+        }
         None => None,
     };
     Ok((bus, socket))

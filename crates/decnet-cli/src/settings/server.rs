@@ -4,12 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use webhook_delivery::{DeliveryConfig, EgressPolicy};
-use webhook_store::{DatabaseConfig, database_file};
+use webhook_store::{DatabaseConfig, DeadBytes, database_file};
 use webhook_worker::WorkerConfig;
 
 use super::{
-    BusChoice, DataDir, Env, NatsOptions, Nothing, SettingError, cors,
+    BusChoice, DataDir, EmbeddedOptions, EmbeddedSettings, Env, NatsOptions, Nothing, SettingError,
+    cors,
     decnet::{self, Installation},
+    kept::Kept,
     parse_setting,
     roots::extra_roots,
 };
@@ -34,6 +36,8 @@ pub(crate) struct StorageOptions {
     /// [env: DECNET_BUS_URL; default: unix:// + DECNET_BUS_SOCKET where that is set, else embedded]
     #[arg(long, value_name = "URL")]
     pub(crate) bus: Option<String>,
+    #[command(flatten)]
+    pub(crate) embedded: EmbeddedOptions,
     #[command(flatten)]
     pub(crate) nats: NatsOptions,
 }
@@ -99,6 +103,7 @@ pub(crate) struct ServerSettings {
     pub(crate) data_dir: DataDir,
     pub(crate) database: DatabaseConfig,
     pub(crate) bus: BusChoice,
+    pub(crate) embedded: EmbeddedSettings,
     pub(crate) delivery: DeliveryConfig,
     pub(crate) worker: WorkerConfig,
     pub(crate) host: String,
@@ -153,6 +158,7 @@ impl ServerSettings {
             data_dir,
             database,
             bus,
+            embedded: storage.embedded.read(env)?,
             delivery: DeliveryConfig {
                 egress: egress(env)?,
                 extra_roots: extra_roots(env)?,
@@ -178,6 +184,7 @@ impl ServerSettings {
         Ok(Self {
             database: database(nothing, None, &data_dir)?,
             bus: BusChoice::read(nothing, None, &NatsOptions::default(), &data_dir)?,
+            embedded: EmbeddedSettings::default(),
             delivery: DeliveryConfig {
                 egress: EgressPolicy::default().allow_cidrs(vec![loopback]),
                 ..DeliveryConfig::default()
@@ -235,7 +242,7 @@ fn database(
         (Some(url), _) => ("--database-url", url.to_owned()),
         (None, Some(url)) => (DATABASE_URL, url),
         (None, None) if let Some(url) = decnet::database_url(env)? => ("", url),
-        (None, None) => ("", format!("sqlite://{}", data_dir.database().display())),
+        (None, None) => return Ok(DatabaseConfig::at(&data_dir.database())),
     };
     let config = DatabaseConfig::new(url);
     match config
@@ -349,6 +356,7 @@ fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
 fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, SettingError> {
     let threshold = circuit_threshold(env)?;
     let longest_pause = reconnect_pause(env)?;
+    let kept = Kept::read(env)?;
     #[cfg(feature = "failpoints")]
     let default = crate::failpoints::haste(env)?;
     #[cfg(not(feature = "failpoints"))]
@@ -358,6 +366,12 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
         takeover: options.takeover || env.flag("DECNET_WEBHOOK_TAKEOVER")?.unwrap_or(false),
         longest_pause: longest_pause.unwrap_or(default.longest_pause),
         circuit_threshold: threshold.unwrap_or(default.circuit_threshold),
+        keep_delivered: kept.delivered.unwrap_or(default.keep_delivered),
+        keep_dead: kept.dead.unwrap_or(default.keep_dead),
+        keep_dead_bytes: DeadBytes {
+            each: kept.dead_bytes_each.unwrap_or(default.keep_dead_bytes.each),
+            all: kept.dead_bytes.unwrap_or(default.keep_dead_bytes.all),
+        },
         ..default
     })
 }

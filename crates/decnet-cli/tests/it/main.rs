@@ -11,6 +11,7 @@ mod feed;
 mod fixture;
 mod follow;
 mod gate;
+mod hostile;
 mod init;
 mod listen;
 mod master;

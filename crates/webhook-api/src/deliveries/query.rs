@@ -39,6 +39,42 @@ pub(super) fn read(query: &str) -> Result<Query, Problem> {
     })
 }
 
+/// What is to be removed.
+#[derive(Debug)]
+pub(super) struct Purge {
+    pub(super) filter: DeliveryFilter,
+    /// Those alone whose subscription is gone.
+    pub(super) orphans: bool,
+}
+
+/// Reads the query string of a purge. Only dead letters are removed, and that has to be said.
+pub(super) fn purge(query: &str) -> Result<Purge, Problem> {
+    let mut fields = Fields::query(query);
+    let _dead = fields.required_text("status", |text| match text {
+        "dead" => Ok(()),
+        _ => Err("must be dead: nothing else can be removed"),
+    });
+    let filter = DeliveryFilter {
+        subscription: fields.text("subscription", id),
+        status: Some(DeliveryStatus::Dead),
+        topic: fields.text("topic", TopicPattern::parse),
+        event_id: fields.text("event_id", id),
+        error: fields.text("error", id),
+        since: fields.text("since", UtcTime::parse_sql),
+        until: fields.text("until", UtcTime::parse_sql),
+    };
+    let orphans = fields.text("orphans", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    });
+    fields.finish()?;
+    Ok(Purge {
+        filter,
+        orphans: orphans.unwrap_or(false),
+    })
+}
+
 /// Any text but what no database can hold.
 pub(crate) fn id(text: &str) -> Result<String, &'static str> {
     if text.contains('\0') {
@@ -68,6 +104,21 @@ mod tests {
             let query = read(text).unwrap();
             assert_eq!(query.filter, DeliveryFilter::default(), "{text}");
             assert_eq!((query.limit, query.cursor), (50, None));
+        }
+    }
+
+    #[test]
+    fn a_purge_says_that_it_is_of_dead_letters() {
+        let read = purge("status=dead&subscription=s&orphans=true").unwrap();
+        assert_eq!(read.filter.status, Some(DeliveryStatus::Dead));
+        assert!(read.orphans && read.filter.subscription.as_deref() == Some("s"));
+        for wrong in [
+            "",
+            "status=retrying",
+            "status=dead&orphans=yes",
+            "status=dead&limit=1",
+        ] {
+            assert!(purge(wrong).is_err(), "{wrong}");
         }
     }
 

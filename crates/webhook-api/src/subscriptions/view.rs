@@ -42,7 +42,7 @@ pub(crate) struct SubscriptionBody {
     created_at: UtcTime,
     #[schema(value_type = String, format = DateTime, example = "2026-04-24T11:59:00.000000Z")]
     updated_at: UtcTime,
-    /// Each begins with its kind: `insecure_url:` or `uncovered_pattern:`.
+    /// Each begins with its kind: `insecure_url:`, `unverifiable_secret:` or `uncovered_pattern:`.
     #[schema(example = json!([]))]
     warnings: Vec<String>,
     /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).

@@ -331,3 +331,26 @@ async fn viewers_read_and_publishers_do_not() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_admin_purges_and_only_dead_letters() {
+    let server = Server::start().await;
+    fill(&server).await;
+    let purge = async |query: &str| {
+        let path = format!("{ROUTE}?{query}");
+        server.send("DELETE", &path, None).await
+    };
+    for wrong in ["", "status=delivered", "status=dead&orphans=maybe"] {
+        assert_eq!(purge(wrong).await.status, 422, "{wrong}");
+    }
+    for role in [Role::Viewer, Role::Publisher] {
+        let path = format!("{ROUTE}?status=dead");
+        let reply = server.send_as(&token(role), "DELETE", &path, None).await;
+        assert_eq!(reply.status, 403);
+    }
+    let purged = purge("status=dead&topic=email.x").await;
+    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 1})));
+    assert_eq!(purge("status=dead").await.json(), json!({"purged": 1}));
+    let left = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(left["items"].as_array().unwrap().len(), 4);
+}

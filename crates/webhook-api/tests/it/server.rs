@@ -62,6 +62,7 @@ impl Server {
             delivery,
             stats: stats.clone(),
             scrape: scrape(),
+            worker: None,
         };
         let server = ApiServer::bind(config, deps).await.unwrap();
         let shutdown = CancellationToken::new();

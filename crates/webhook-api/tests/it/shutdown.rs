@@ -21,6 +21,7 @@ fn deps(server: &Server) -> ApiDeps {
         delivery: DeliveryClient::new(DeliveryConfig::default()).unwrap(),
         stats: ApiStats::default(),
         scrape: scrape(),
+        worker: None,
     }
 }
 
