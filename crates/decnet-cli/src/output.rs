@@ -36,6 +36,20 @@ pub(crate) fn say_line(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
+/// Whether somebody is there to be asked, and was not told not to be.
+pub(crate) fn asks(yes: bool) -> bool {
+    !yes && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks on the terminal, and takes nothing but yes for a yes.
+pub(crate) fn confirmed(question: &str) -> io::Result<bool> {
+    anstream::eprint!("{BOLD}{}?{BOLD:#} [y/N] ", printable(question));
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Prints why a command failed and says with what status to exit.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
@@ -47,7 +61,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
         // `decnet … | head` got what it wanted.
         return ExitCode::SUCCESS;
     }
-    say!("{BAD}error{BAD:#}: {}", chain(error));
+    say!("{BAD}error{BAD:#}: {}", printable_lines(&chain(error)));
     if error.chain().any(|cause| cause.is::<Unreachable>()) {
         ExitCode::from(EXIT_UNREACHABLE)
     } else {
@@ -104,9 +118,23 @@ pub(crate) fn table(headings: &[&str], whole: &[&str], rows: Vec<Vec<String>>) -
     Ok(())
 }
 
-/// The server's own JSON, as it came.
+/// The server's own JSON, as it came, but for what steers a terminal: that is escaped.
 pub(crate) fn json(body: &[u8]) -> io::Result<()> {
-    line(String::from_utf8_lossy(body))
+    line(harmless_json(&String::from_utf8_lossy(body)))
+}
+
+/// JSON that means the same, without a character that steers a terminal.
+pub(crate) fn harmless_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Outside of strings there are no others than these.
+        if steers(c) && !matches!(c, '\n' | '\r' | '\t') {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A line of a list of labels and values.
@@ -158,8 +186,30 @@ pub(crate) fn width() -> Option<u16> {
 /// Text of somebody else's making without what steers a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// The same for a text that may have several lines of ours.
+fn printable_lines(text: &str) -> String {
+    text.split('\n')
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Whether a character does something else than appear: the control characters C0 and C1, those that
+/// turn the direction of what follows (Unicode's Bidi_Control), and those that end a line or paragraph.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
 }
 
 /// The first `max` characters on one line, and a sign that there was more.
@@ -230,6 +280,21 @@ mod tests {
     #[test]
     fn what_steers_a_terminal_is_taken_out() {
         assert_eq!(short("a\x1b[31mred", 40), "a\u{fffd}[31mred");
+        for strange in [
+            '\u{9b}', '\u{7f}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{2028}', '\u{2029}',
+        ] {
+            assert_eq!(printable(&format!("a{strange}b")), "a\u{fffd}b");
+            let json = serde_json::to_string(&format!("a{strange}b")).unwrap();
+            let harmless = harmless_json(&json);
+            assert!(
+                harmless.is_ascii() && !harmless.contains('\u{7f}'),
+                "{harmless}"
+            );
+            assert_eq!(
+                serde_json::from_str::<String>(&harmless).unwrap(),
+                format!("a{strange}b")
+            );
+        }
         assert_eq!(short("abcdef", 3), "abc…");
         assert_eq!(short("abc", 3), "abc");
     }

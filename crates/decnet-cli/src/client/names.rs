@@ -99,7 +99,7 @@ pub(crate) fn segment(text: &str) -> anyhow::Result<String> {
     Ok(url.path().trim_start_matches('/').to_owned())
 }
 
-fn looks_like_uuid(text: &str) -> bool {
+pub(crate) fn looks_like_uuid(text: &str) -> bool {
     text.len() == 36
         && text
             .bytes()

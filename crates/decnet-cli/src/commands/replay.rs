@@ -2,11 +2,7 @@
 
 mod job;
 
-use std::{
-    collections::HashSet,
-    io::{self, IsTerminal, Write},
-    process::ExitCode,
-};
+use std::{collections::HashSet, process::ExitCode};
 
 use anyhow::bail;
 use clap::{ArgGroup, Subcommand, ValueEnum};
@@ -16,7 +12,7 @@ use self::job::Job;
 use super::deliveries::args::ContentFilter;
 use crate::{
     client::{Client, ClientOptions, Names},
-    output::{self, BOLD, DIM, NOTE},
+    output::{self, DIM, NOTE},
     settings::Env,
 };
 
@@ -141,7 +137,7 @@ pub(crate) async fn begin(
     let mut fields: Vec<_> = choice.content.fields().collect();
     fields.push(("status", status.to_owned()));
 
-    let asks = !manner.yes && io::stdin().is_terminal() && io::stderr().is_terminal();
+    let asks = output::asks(manner.yes);
     if manner.dry_run || asks {
         let counted = job::create(client, &wanted, &fields, true).await?;
         if manner.dry_run && as_json {
@@ -158,7 +154,7 @@ pub(crate) async fn begin(
             return Ok(ExitCode::SUCCESS);
         }
         let question = format!("replay {} {status} deliveries", output::count(matched));
-        if !confirmed(&question)? {
+        if !output::confirmed(&question)? {
             bail!("nothing was replayed");
         }
         let with_any = counted.iter().filter(|job| job.matched() > 0);
@@ -194,12 +190,4 @@ fn held_back(names: &Names, uuid: &str) {
         ),
         _ => {}
     }
-}
-
-fn confirmed(question: &str) -> io::Result<bool> {
-    anstream::eprint!("{BOLD}{question}?{BOLD:#} [y/N] ");
-    io::stderr().flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -47,7 +47,9 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
             let change = ("enabled", json!(false));
             set(&client, &subscription, change, "paused", args.json).await?;
         }
-        Command::Delete { subscription } => delete(&client, &subscription, args.json).await?,
+        Command::Delete { subscription, yes } => {
+            delete(&client, &subscription, yes, args.json).await?;
+        }
         Command::Test { subscription } => return test(&client, &subscription, args.json).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -155,8 +157,14 @@ async fn update(
     view::one(&subscription)
 }
 
-async fn delete(client: &Client, wanted: &str, as_json: bool) -> anyhow::Result<()> {
+async fn delete(client: &Client, wanted: &str, yes: bool, as_json: bool) -> anyhow::Result<()> {
     let path = find(client, wanted).await?;
+    if output::asks(yes) {
+        let question = format!("delete {wanted}, and drop what it has not been delivered yet");
+        if !output::confirmed(&question)? {
+            bail!("nothing was deleted");
+        }
+    }
     let body = client.call(Method::DELETE, &path, None).await?;
     if as_json {
         return Ok(output::json(&body)?);

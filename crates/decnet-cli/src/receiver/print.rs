@@ -88,7 +88,7 @@ pub(crate) fn coloured(delivery: &Delivery) -> String {
     )
 }
 
-/// One JSON line, with the body as it came.
+/// One JSON line, with the body as it came but for what steers a terminal, which is escaped.
 pub(crate) fn json(delivery: &Delivery) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Row<'a> {
@@ -121,7 +121,7 @@ pub(crate) fn json(delivery: &Delivery) -> serde_json::Result<String> {
             || Body::Text(String::from_utf8_lossy(&delivery.body)),
             Body::Json,
         );
-    serde_json::to_string(&Row {
+    let row = serde_json::to_string(&Row {
         time: delivery.at.rfc3339(),
         event_id: &delivery.event_id,
         topic: &delivery.topic,
@@ -130,7 +130,8 @@ pub(crate) fn json(delivery: &Delivery) -> serde_json::Result<String> {
         status: delivery.status.as_u16(),
         error,
         body,
-    })
+    })?;
+    Ok(output::harmless_json(&row))
 }
 
 /// `12:34:56.789` of an RFC 3339 time.
@@ -175,6 +176,8 @@ mod tests {
             "{row}"
         );
         assert!(!row.contains('\n'));
+        let row = json(&delivery("\"a\u{202e}b\u{9b}\"".as_bytes(), None)).unwrap();
+        assert!(row.contains(r#""body":"a\u202eb\u009b""#), "{row}");
     }
 
     #[test]

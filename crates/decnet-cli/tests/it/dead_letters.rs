@@ -204,6 +204,38 @@ async fn lists_follow_pages_up_to_the_limit_and_go_on_after_it() {
 }
 
 #[tokio::test]
+async fn what_an_operator_is_done_with_is_purged() {
+    let dir = data_dir();
+    let dir = dir.path();
+    let running = Decnet::serve(dir).await;
+    let api = running.api().await;
+    let receiver = Receiver::start(Behaviour::status(400)).await;
+    for name in ["siem", "mail", "gone"] {
+        api.subscribe(name, &receiver.url(), Listen::SECRET, &["attacker.>"])
+            .await;
+    }
+    api.publish("attacker.observed", json!({})).await;
+    rows(dir, "dead-letters list", 3).await;
+    succeeded(&cli(dir, "subscriptions delete gone --yes", &[]).await);
+    rows(dir, "dead-letters list", 3).await;
+
+    let purge = async |line: &str, removed: &str| {
+        let said = succeeded(&cli(dir, &format!("dead-letters purge {line}"), &[]).await);
+        assert_eq!(said.trim(), format!("removed {removed}"), "{line}");
+    };
+    purge("--orphans", "1").await;
+    purge("--orphans", "0").await;
+    purge("--subscription siem --error nothing-of-that-kind", "0").await;
+    purge("--subscription siem --since 1h", "1").await;
+    rows(dir, "dead-letters list", 1).await;
+    let bare = cli(dir, "dead-letters purge", &[]).await;
+    assert_eq!(bare.status.code(), Some(2), "{}", stderr(&bare));
+    let purged = json_of(dir, "dead-letters purge --all").await;
+    assert_eq!(purged, json!({"purged": 1}));
+    rows(dir, "dead-letters list", 0).await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_the_remedy() {
     let dir = data_dir();
     let dir = dir.path();

@@ -48,7 +48,7 @@ pub(super) async fn deliveries(
     let status = list.status.map(super::args::Status::as_str);
     let rows = read(client, &names, status, &list.filter).await?;
     if as_json {
-        output::line(serde_json::to_string(&rows)?)?;
+        output::json(&serde_json::to_vec(&rows)?)?;
     } else if rows.items.is_empty() {
         eprintln!("no deliveries match");
     } else {
@@ -67,7 +67,7 @@ pub(crate) async fn dead_letters(
     let rows = read(client, names, Some("dead"), filter).await?;
     let any = !rows.items.is_empty();
     if as_json {
-        output::line(serde_json::to_string(&rows)?)?;
+        output::json(&serde_json::to_vec(&rows)?)?;
     } else if any {
         show(names, &rows)?;
     }

@@ -1,9 +1,10 @@
 //! JSON for people, without a change to any number's digits.
 
-use crate::output::printable;
+use crate::output::{harmless_json, printable};
 
-/// Valid JSON with a member a line. What steers a terminal is taken out.
+/// Valid JSON with a member a line. What steers a terminal is escaped.
 pub(super) fn pretty(json: &str) -> String {
+    let json = harmless_json(json);
     let mut out = String::with_capacity(json.len() * 2);
     let mut chars = json.chars().filter(|c| !c.is_control()).peekable();
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -73,7 +74,8 @@ mod tests {
 
     #[test]
     fn nothing_steers_the_terminal() {
-        assert_eq!(pretty("{\"a\":\"\u{9b}31m\"}"), "{\n  \"a\": \"31m\"\n}");
+        let strange = "{\"a\":\"\u{9b}31m\u{202e}\"}";
+        assert_eq!(pretty(strange), "{\n  \"a\": \"\\u009b31m\\u202e\"\n}");
         assert_eq!(indented("a\x1b[2J\nb\r\n", "  "), "  a\u{fffd}[2J\n  b");
     }
 }

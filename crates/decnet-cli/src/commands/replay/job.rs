@@ -131,7 +131,7 @@ pub(super) fn json(jobs: &[Job]) -> anyhow::Result<()> {
         .iter()
         .map(|job| serde_json::from_slice(&job.raw))
         .collect::<Result<_, _>>()?;
-    output::line(serde_json::to_string(&json!({"items": items}))?)?;
+    output::json(&serde_json::to_vec(&json!({"items": items}))?)?;
     Ok(())
 }
 

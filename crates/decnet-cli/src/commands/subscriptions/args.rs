@@ -63,11 +63,14 @@ pub(super) enum Command {
         /// Its id or name
         subscription: String,
     },
-    /// Delete one
+    /// Delete one; on a terminal it asks first
     #[command(after_help = "Example:\n  decnet subscriptions delete siem")]
     Delete {
         /// Its id or name
         subscription: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Send it one test event now; exits 1 when that is not delivered
     #[command(after_help = "Example:\n  decnet subscriptions test siem")]
