@@ -1,4 +1,4 @@
-//! A crash at every crash point in turn.
+//! A crash at every crash point in turn, and a panic in tasks of the worker.
 
 use std::{collections::BTreeSet, os::unix::process::ExitStatusExt};
 
@@ -129,6 +129,17 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// Points at which a task panics instead, and what that task is called.
+const PANICS: &[(&str, &str)] = &[
+    (webhook_store::failpoints::RECORDING, "recorder"),
+    (webhook_worker::failpoints::RECORDED, "recorder"),
+    (webhook_worker::failpoints::ACKED, "recorder"),
+    (webhook_worker::failpoints::TRIPPED, "guardian"),
+    (webhook_worker::failpoints::CLAIMED, "redelivery"),
+    (webhook_store::failpoints::REPLAYED, "replays"),
+    (webhook_store::failpoints::SWEEPING, "sweep"),
+];
+
 #[test]
 fn every_crash_point_has_a_case() {
     let all = [
@@ -157,6 +168,44 @@ async fn nothing_is_lost_wherever_it_crashes_on_mariadb() {
     everywhere(Engines::MariaDb).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_panics_ends_the_program_by_its_name_and_nothing_is_lost() {
+    panics(Engines::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_panics_ends_the_program_by_its_name_and_nothing_is_lost_on_jetstream() {
+    panics(Engines::JetStream).await;
+}
+
+async fn panics(engines: Engines) {
+    let mut runs = JoinSet::new();
+    for (place, (point, task)) in PANICS.iter().enumerate() {
+        let case = CASES.iter().find(|case| case.point == *point);
+        let case = *case.expect("every point has a case");
+        runs.spawn(async move {
+            let _room = ROOM.acquire().await.expect("it is never closed");
+            (
+                place,
+                crash(engines, case, case.passes, Ending::Panic(task)).await,
+            )
+        });
+    }
+    let mut rows: Vec<(usize, Row)> = runs.join_all().await;
+    rows.sort_by_key(|(place, _)| *place);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    print(&format!("Panics, {}", engines.name()), &rows);
+}
+
+/// How a server comes to its end at a point.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// As a power cut would end it.
+    Abort,
+    /// The task of that name panics.
+    Panic(&'static str),
+}
+
 async fn everywhere(engines: Engines) {
     let wanted = std::env::var("CRASH_POINT").ok();
     let mut runs = JoinSet::new();
@@ -167,7 +216,7 @@ async fn everywhere(engines: Engines) {
         for passes in (0..rounds).map(|round| case.passes * (rounds - round) / rounds) {
             runs.spawn(async move {
                 let _room = ROOM.acquire().await.expect("it is never closed");
-                (place, crash(engines, *case, passes).await)
+                (place, crash(engines, *case, passes, Ending::Abort).await)
             });
         }
     }
@@ -177,15 +226,19 @@ async fn everywhere(engines: Engines) {
     print(&format!("Crash points, {}", engines.name()), &rows);
 }
 
-async fn crash(engines: Engines, case: Case, passes: usize) -> Row {
-    let arm = format!("{}={passes}*off->return", case.point);
+async fn crash(engines: Engines, case: Case, passes: usize, ending: Ending) -> Row {
+    let action = match ending {
+        Ending::Abort => "return",
+        Ending::Panic(_) => "panic",
+    };
+    let arm = format!("{}={passes}*off->{action}", case.point);
     let outcome = if case.point == webhook_store::failpoints::MIGRATING {
         let installation = Installation::new(engines).await;
         let server = installation
             .starter("serve", 0)
             .var("FAILPOINTS", &arm)
             .spawn();
-        crashed(server, &case).await;
+        crashed(server, &case, ending).await;
         let world = World::on(installation).await;
         let server = world.starter().start().await;
         let late = world.busy(EVENTS).await;
@@ -199,7 +252,7 @@ async fn crash(engines: Engines, case: Case, passes: usize) -> Row {
         let server = starter.spawn();
         // Publishers and the operator go on through the crash.
         let again = async {
-            crashed(server, &case).await;
+            crashed(server, &case, ending).await;
             world.mark().await;
             world.starter().start().await
         };
@@ -214,12 +267,18 @@ async fn crash(engines: Engines, case: Case, passes: usize) -> Row {
     }
 }
 
-/// Waits for the crash.
-async fn crashed(mut server: Decnet, case: &Case) {
+/// Waits for the crash. A panic is an exit that says which task it was.
+async fn crashed(mut server: Decnet, case: &Case, ending: Ending) {
     let status = server.wait().await;
-    assert_eq!(
-        status.signal(),
-        Some(ABORTED),
+    let told = |text: &str| server.log().all().iter().any(|line| line.contains(text));
+    let as_expected = match ending {
+        Ending::Abort => status.signal() == Some(ABORTED),
+        Ending::Panic(task) => {
+            status.code() == Some(1) && told(&format!("the worker's task {task} panicked"))
+        }
+    };
+    assert!(
+        as_expected,
         "{}: {status}: {:#?}",
         case.point,
         server.log().all()

@@ -240,7 +240,10 @@ impl World {
             for id in owed(endpoint.name, until) {
                 reconciler.expect(endpoint.name, &id);
             }
-            reconciler.receive_all(endpoint.name, &log);
+            // Nobody published the pings that ask an endpoint before it is switched off.
+            let mut events = log.clone();
+            events.retain(|it| it.topic() != Some("test.ping"));
+            reconciler.receive_all(endpoint.name, &events);
             if endpoint.name == "steady" {
                 // What was delivered before is replayed.
                 again = BEFORE;
