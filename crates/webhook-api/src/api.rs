@@ -22,7 +22,13 @@ use webhook_model::{Event, Payload, Topic, topics};
 use webhook_store::{Position, Store};
 
 use crate::{
-    ApiStats, Scrape, WorkerHere, body::BODY_BUDGET_KIB, limit::CreateLimit, problem::Problem,
+    ApiConfig, ApiStats, PublishQuota, Scrape, WorkerHere,
+    body::{ADMINISTRATION_BUDGET_KIB, Budget, EVENTS_BUDGET_KIB},
+    events::LARGE_BODY_READERS,
+    first_token::Watched,
+    limit::CreateLimit,
+    problem::Problem,
+    publishers::Publishers,
     tokens::JwtSecret,
 };
 
@@ -52,8 +58,18 @@ pub(crate) struct Api {
     pub(crate) deps: ApiDeps,
     pub(crate) jwt_secret: JwtSecret,
     pub(crate) creates: CreateLimit,
-    /// One permit a KiB of request bodies in memory.
-    pub(crate) bodies: Arc<Semaphore>,
+    /// Whether `/metrics` asks for no token.
+    pub(crate) open_metrics: bool,
+    pub(crate) first_token: Watched,
+    /// What a publisher's token may publish.
+    pub(crate) publish_quota: PublishQuota,
+    pub(crate) publishers: Publishers,
+    /// Memory for bodies of events.
+    pub(crate) events: Budget,
+    /// Memory for all other bodies.
+    pub(crate) administration: Budget,
+    /// Threads that may read large bodies.
+    pub(crate) large_bodies: Arc<Semaphore>,
     /// Whether the bus does not take events, and the log has it.
     refusing: AtomicBool,
     tracker: TaskTracker,
@@ -62,12 +78,18 @@ pub(crate) struct Api {
 
 impl Api {
     /// For requests that are served from now on; call it on the runtime that does the work.
-    pub(crate) fn new(deps: ApiDeps, jwt_secret: JwtSecret) -> Arc<Self> {
+    pub(crate) fn new(deps: ApiDeps, config: &ApiConfig) -> Arc<Self> {
         Arc::new(Self {
             deps,
-            jwt_secret,
+            jwt_secret: config.jwt_secret.clone(),
             creates: CreateLimit::default(),
-            bodies: Arc::new(Semaphore::new(BODY_BUDGET_KIB)),
+            open_metrics: config.open_metrics,
+            first_token: Watched::new(config.first_token.clone()),
+            publish_quota: config.publish_quota,
+            publishers: Publishers::default(),
+            events: Budget::new(EVENTS_BUDGET_KIB),
+            administration: Budget::new(ADMINISTRATION_BUDGET_KIB),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODY_READERS)),
             refusing: AtomicBool::new(false),
             tracker: TaskTracker::new(),
             runtime: Handle::current(),

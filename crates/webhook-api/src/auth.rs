@@ -6,9 +6,11 @@ use actix_web::{
     HttpRequest,
     http::header::{AUTHORIZATION, HeaderMap},
 };
-use webhook_model::UtcTime;
+use webhook_model::{TopicPattern, UtcTime};
+use webhook_store::TokenRow;
 
 use crate::{
+    PublishQuota,
     api::Api,
     problem::Problem,
     tokens::{self, Claims, Role},
@@ -17,16 +19,17 @@ use crate::{
 /// Longest token that is looked at; ours have about 400 characters.
 const MAX_TOKEN_CHARS: usize = 8 << 10;
 
-/// What proxies say that they act for somebody with.
-const FORWARDED: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+/// A token that lives for less, in seconds, is one that `decnet` makes for itself: it is over before
+/// anybody could look for it in a list.
+const LISTED_FROM_SECS: f64 = 60.0;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Everybody, without a token.
     Open,
-    /// Programs on this machine, without a token; others as with [`Access::Read`].
-    Local,
+    /// As with [`Access::Read`], or everybody where that is configured.
+    Metrics,
     /// Admins.
     Admin,
     /// Admins and viewers.
@@ -40,7 +43,7 @@ impl Access {
         match self {
             Self::Open => true,
             Self::Admin => role == Role::Admin,
-            Self::Local | Self::Read => matches!(role, Role::Admin | Role::Viewer),
+            Self::Metrics | Self::Read => matches!(role, Role::Admin | Role::Viewer),
             Self::Publish => matches!(role, Role::Admin | Role::Publisher),
         }
     }
@@ -55,6 +58,12 @@ pub(crate) struct Caller {
     pub(crate) username: String,
     /// What they are.
     pub(crate) role: Role,
+    /// The token's own id.
+    pub(crate) jti: String,
+    /// The patterns of the topics that the token may publish to, if it is bound to some.
+    pub(crate) topics: Option<Vec<TopicPattern>>,
+    /// What the token may publish.
+    pub(crate) quota: PublishQuota,
 }
 
 /// Decides from the head of a request alone; none where no token is
@@ -64,29 +73,20 @@ pub(crate) async fn authorise(
     access: Access,
     request: &HttpRequest,
 ) -> Result<Option<Caller>, Problem> {
-    if access == Access::Open || (access == Access::Local && is_local(request)) {
+    if access == Access::Open || (access == Access::Metrics && api.open_metrics) {
         return Ok(None);
     }
     let claims = bearer(request.headers())
         .and_then(|token| tokens::verify(&api.jwt_secret, token))
         .ok_or(Problem::Unauthenticated)?;
     let caller = api.work(|api| identify(api, claims)).await?;
-    if access.admits(caller.role) {
+    let is_bound = caller.topics.is_some() && access != Access::Publish;
+    if access.admits(caller.role) && !is_bound {
+        api.first_token.used(&caller.jti);
         Ok(Some(caller))
     } else {
         Err(Problem::Forbidden)
     }
-}
-
-/// Whether a program on this machine asks for itself. A proxy on this machine asks for others.
-fn is_local(request: &HttpRequest) -> bool {
-    let loopback = request
-        .peer_addr()
-        .is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    loopback
-        && !FORWARDED
-            .iter()
-            .any(|name| request.headers().contains_key(*name))
 }
 
 /// The token of the one `Authorization: Bearer …` header (RFC 6750, 2.1).
@@ -106,6 +106,10 @@ async fn identify(api: Arc<Api>, claims: Claims) -> Result<Caller, Problem> {
     if store.is_revoked(&claims.jti).await? {
         return Err(Problem::Unauthenticated);
     }
+    let known = store.token(&claims.jti).await?;
+    if (known.as_ref()).is_some_and(|token| token.revoked_at.is_some()) {
+        return Err(Problem::Unauthenticated);
+    }
     let user = store.user(&claims.uuid).await?;
     let valid_from = user.as_ref().and_then(|user| user.tokens_valid_from);
     if valid_from.is_some_and(|from| issued_at(&claims) < from) {
@@ -118,55 +122,63 @@ async fn identify(api: Arc<Api>, claims: Claims) -> Result<Caller, Problem> {
     };
     let username = user
         .map(|user| user.username)
-        .or(claims.username)
+        .or_else(|| claims.username.clone())
         .unwrap_or_else(|| claims.uuid.clone());
+    let role = role.map_err(|_| Problem::Unauthenticated)?;
+    let topics = (claims.topics.as_ref())
+        .map(|topics| topics.iter().map(|text| TopicPattern::parse(text)).collect())
+        .transpose()
+        .map_err(|_| Problem::Unauthenticated)?;
+    if known.is_none() {
+        note(&api, &claims, &username, role).await?;
+    }
     Ok(Caller {
+        quota: quota(&api, role, &claims),
         uuid: claims.uuid,
         username,
-        role: role.map_err(|_| Problem::Unauthenticated)?,
+        role,
+        jti: claims.jti,
+        topics,
     })
 }
 
-fn issued_at(claims: &Claims) -> UtcTime {
-    // Out of range saturates, and `UtcTime` clamps: such a token is older or newer than any limit.
-    #[expect(clippy::cast_possible_truncation, reason = "saturates as intended")]
-    let micros = (claims.iat * 1e6) as i64;
-    UtcTime::from_micros(micros)
+/// An admin's quota is what its token says, a publisher's at most what the server allows.
+fn quota(api: &Api, role: Role, claims: &Claims) -> PublishQuota {
+    let allowed = match role {
+        Role::Admin => PublishQuota::UNLIMITED,
+        Role::Publisher | Role::Viewer => api.publish_quota,
+    };
+    allowed.min(PublishQuota {
+        events_per_second: claims.events_per_second.unwrap_or(allowed.events_per_second),
+        bytes_per_second: claims.bytes_per_second.unwrap_or(allowed.bytes_per_second),
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(peer: &str, header: Option<(&'static str, &'static str)>, expected: bool) {
-        let peer: SocketAddr = peer.parse().unwrap();
-        let mut request = TestRequest::default().peer_addr(peer);
-        if let Some(header) = header {
-            request = request.insert_header(header);
-        }
-        assert_eq!(is_local(&request.to_http_request()), expected, "{peer}");
+/// Has a token of ours in the list of those that are in use.
+async fn note(api: &Api, claims: &Claims, username: &str, role: Role) -> Result<(), Problem> {
+    let is_ours = claims.role.is_some() && TokenRow::can_be_kept(&claims.jti);
+    if !is_ours || claims.expires_at() - claims.iat < LISTED_FROM_SECS {
+        return Ok(());
     }
+    let row = TokenRow {
+        jti: claims.jti.clone(),
+        username: username.to_owned(),
+        role: role.to_string(),
+        topics: claims.topics.clone().unwrap_or_default(),
+        issued_at: issued_at(claims),
+        expires_at: at(claims.expires_at()),
+        revoked_at: None,
+    };
+    Ok(api.deps.store.note_token(&row).await?)
+}
 
-    #[test]
-    fn only_programs_on_this_machine_are_local() {
-        check("127.0.0.1:4711", None, true);
-        check("127.8.9.1:4711", None, true);
-        check("[::1]:4711", None, true);
-        check("[::ffff:127.0.0.1]:4711", None, true);
-        check("192.0.2.7:4711", None, false);
-        check("[::ffff:192.0.2.7]:4711", None, false);
-        check(
-            "192.0.2.7:4711",
-            Some(("x-forwarded-for", "127.0.0.1")),
-            false,
-        );
-        for name in FORWARDED {
-            check("127.0.0.1:4711", Some((name, "127.0.0.1")), false);
-        }
-    }
+fn issued_at(claims: &Claims) -> UtcTime {
+    at(claims.iat)
+}
+
+/// Out of range saturates, and `UtcTime` clamps: such a token is older or newer than any limit.
+fn at(epoch_seconds: f64) -> UtcTime {
+    #[expect(clippy::cast_possible_truncation, reason = "saturates as intended")]
+    let micros = (epoch_seconds * 1e6) as i64;
+    UtcTime::from_micros(micros)
 }

@@ -1,38 +1,50 @@
 //! Reads a request's body: JSON only, within a limit, a time and a share of memory.
 
+mod budget;
+
 use std::time::Duration;
 
 use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
-    web::{Bytes, Payload},
+    web::{Bytes, BytesMut, Payload},
 };
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
-use crate::{api::Api, problem::Problem};
+use self::budget::Share;
+pub(crate) use self::budget::{Budget, NoRoom};
+use crate::problem::Problem;
 
 /// Largest body of every route but `POST /events` (contract §2).
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// Largest body of `POST /events`: a thousand events of an ordinary size, or fifteen of the
 /// largest.
 pub(crate) const MAX_EVENTS_BODY_BYTES: usize = 16 << 20;
-/// Bodies in memory at once, in KiB, so that many large ones wait instead of exhausting it.
-pub(crate) const BODY_BUDGET_KIB: usize = 64 << 10;
+/// Bodies of events in memory at once, in KiB, beside the one that has the reserve: 64 MiB in all.
+pub(crate) const EVENTS_BUDGET_KIB: usize = 48 << 10;
+/// The same for those of one token, so that it leaves room for others: 24 MiB in all.
+pub(crate) const TOKEN_BUDGET_KIB: usize = 8 << 10;
+/// The same for all other bodies, which no publisher can take up.
+pub(crate) const ADMINISTRATION_BUDGET_KIB: usize = 16 << 10;
 /// Longest time from the end of the head to the end of the body: 16 MiB at 5 Mbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest wait for a share of [`BODY_BUDGET_KIB`]; afterwards the client had better come back.
-const BUDGET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a body may take whatever its size; then it has to come at [`LEAST_RATE`].
+const GRACE: Duration = Duration::from_secs(5);
+/// Bytes a second that any link has; who sends less holds a connection for its own sake.
+const LEAST_RATE: f64 = 8192.0;
 
 /// A body, and its share of the memory that bodies may take.
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _shares: [Share; 2],
 }
 
-/// Reads a body that says it is JSON.
+/// Reads a body that says it is JSON. It is paid for out of the budgets, innermost first, as it
+/// arrives.
 pub(crate) async fn read(
-    api: &Api,
+    budgets: &[&Budget],
     headers: &HeaderMap,
-    payload: Payload,
+    mut payload: Payload,
     limit: usize,
 ) -> Result<Body, Problem> {
     check_media(headers)?;
@@ -43,26 +55,46 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let share = announced.unwrap_or(limit).div_ceil(1024);
-    let share = u32::try_from(share).expect("a limit is a few MiB");
-    let share = timeout(BUDGET_TIMEOUT, api.bodies.clone().acquire_many_owned(share))
-        .await
-        .map_err(|_| Problem::Busy)?
-        .expect("the semaphore is never closed");
-    let read = timeout(BODY_TIMEOUT, payload.to_bytes_limited(limit)).await;
-    let bytes = match read {
-        Ok(Ok(Ok(bytes))) => bytes,
-        Ok(Ok(Err(_))) => {
-            let what = "The body ended before it was complete";
-            return Err(Problem::Malformed(what.to_owned()));
+    let mut shares: [Share; 2] = Default::default();
+    let mut bytes = BytesMut::new();
+    let mut begun = Instant::now();
+    loop {
+        let chunk = match timeout_at(deadline(begun, bytes.len()), payload.next()).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(_))) => {
+                let what = "The body ended before it was complete";
+                return Err(Problem::Malformed(what.to_owned()));
+            }
+            Ok(None) => break,
+            Err(_) => return Err(Problem::BodyTimeout),
+        };
+        let length = bytes.len() + chunk.len();
+        if length > limit {
+            return Err(too_large());
         }
-        Ok(Err(_)) => return Err(too_large()),
-        Err(_) => return Err(Problem::BodyTimeout),
-    };
+        let asked = Instant::now();
+        for (budget, share) in budgets.iter().zip(&mut shares).rev() {
+            budget.grow(share, length).await?;
+            // Who has a reserve waits for nobody; otherwise two could wait for each other's.
+            if share.is_reserved() {
+                break;
+            }
+        }
+        // It is not the client that was slow.
+        begun += asked.elapsed();
+        bytes.extend_from_slice(&chunk);
+    }
     Ok(Body {
-        bytes,
-        _share: share,
+        bytes: bytes.freeze(),
+        _shares: shares,
     })
+}
+
+/// When the next part of a body has to be there.
+fn deadline(begun: Instant, received: usize) -> Instant {
+    #[expect(clippy::cast_precision_loss, reason = "a body has a few MiB")]
+    let earned = Duration::from_secs_f64(received as f64 / LEAST_RATE);
+    begun + (GRACE + earned).min(BODY_TIMEOUT)
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Problem> {

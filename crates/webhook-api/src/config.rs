@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::tokens::JwtSecret;
+use crate::{FirstToken, PublishQuota, tokens::JwtSecret};
 
 /// Everything about the API that an operator can set.
 #[derive(Debug, Clone)]
@@ -18,6 +18,15 @@ pub struct ApiConfig {
     /// Threads that read requests and write answers, at least 1. No variable, default 2: the work
     /// itself is done elsewhere, and an API of this kind is never bound by its parser.
     pub workers: usize,
+    /// What each publisher's token may publish; one may carry less. An admin's is not limited.
+    /// `DECNET_PUBLISH_EVENTS_PER_SECOND`, default 10,000, and `DECNET_PUBLISH_BYTES_PER_SECOND`,
+    /// default 32 MiB.
+    pub publish_quota: PublishQuota,
+    /// Whether whoever reaches the address may read `/metrics` without a token.
+    /// `DECNET_API_OPEN_METRICS`, default `false`.
+    pub open_metrics: bool,
+    /// A token whose first use is to be told. No variable, default none.
+    pub first_token: Option<FirstToken>,
     /// Seconds that requests in progress get to finish at shutdown. No variable, default 10 s:
     /// as long as the longest thing a request waits for, one delivery attempt.
     pub shutdown_grace: Duration,
@@ -32,6 +41,9 @@ impl ApiConfig {
             jwt_secret,
             cors_origins: Vec::new(),
             workers: 2,
+            publish_quota: PublishQuota::default(),
+            open_metrics: false,
+            first_token: None,
             shutdown_grace: Duration::from_secs(10),
         }
     }

@@ -66,8 +66,8 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 /// Show a delivery
 ///
-/// With its failed attempts and, for an admin, the event's body, which is kept until it is
-/// delivered.
+/// With its failed attempts and, for an admin, their answers and the event's body, which is kept until
+/// it is delivered.
 #[utoipa::path(get, path = "/api/v1/deliveries/{id}", tag = "deliveries", operation_id = "showDelivery",
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The delivery's `id`; any text may be asked for.")),

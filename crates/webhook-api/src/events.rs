@@ -1,17 +1,23 @@
 //! `POST /events`: what it takes, and what it hands to the bus.
 
 mod input;
+mod permission;
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::http::StatusCode;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 use utoipa::ToSchema;
 
-pub(crate) use self::input::PublishBody;
+pub(crate) use self::input::{MAX_EVENTS, PublishBody};
+use self::{input::Events, permission::Permission};
 use crate::{
-    body::MAX_EVENTS_BODY_BYTES,
+    api::Api,
+    body::Body,
     problem::Problem,
     routes::{Answer, Call, json},
 };
@@ -19,6 +25,11 @@ use crate::{
 /// How long a request waits for the bus to take its events. The client may send the same ids
 /// again; the bus knows them.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bodies above this are read on a thread of their own; below, that costs more than the reading.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+/// Threads that read large bodies at once: half of a small machine's cores stay free for the rest.
+pub(crate) const LARGE_BODY_READERS: usize = 2;
 
 /// What was taken.
 #[derive(Serialize, ToSchema)]
@@ -54,19 +65,24 @@ pub(crate) struct Published {
         (status = 413, response = crate::openapi::TooLarge),
         (status = 415, response = crate::openapi::UnsupportedMedia),
         (status = 422, response = crate::openapi::Invalid),
+        (status = 429, response = crate::openapi::OverQuota),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn publish(call: Call) -> Answer {
     let api = call.api.clone();
-    let body = call.body(MAX_EVENTS_BODY_BYTES).await?;
-    let events = input::read(&body.bytes)?;
+    let caller = call.caller()?;
+    let permission = Permission::of(&caller);
+    let publisher = (api.publishers).get(&caller.jti, caller.quota, Instant::now())?;
+    let body = call.events_body(&publisher.bodies).await?;
+    publisher.send(body.bytes.len())?;
     let ids = api
         .work(|api| async move {
-            // Moved in, so that its share of the memory is held as long as the events are.
-            let _body = body;
             // Events of subscriptions that nobody finds again would be taken in vain.
             api.deps.store.still_there()?;
+            // The body is kept with its share of the memory as long as the events are.
+            let (_body, events) = read(&api, body, permission).await?;
+            publisher.publish(events.ids.len())?;
             let ids = events.ids;
             let taken = timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await;
             let stats = &api.deps.stats;
@@ -89,4 +105,26 @@ pub(crate) async fn publish(call: Call) -> Answer {
         })
         .await?;
     json(StatusCode::ACCEPTED, &Published { ids })
+}
+
+/// Reads a body where it holds nobody up: other requests are served by the same threads.
+async fn read(
+    api: &Arc<Api>,
+    body: Body,
+    permission: Permission,
+) -> Result<(Body, Events), Problem> {
+    if body.bytes.len() <= LARGE_BODY_BYTES {
+        let events = input::read(&body.bytes, &permission)?;
+        return Ok((body, events));
+    }
+    let reader = api.large_bodies.clone().acquire_owned().await;
+    let reader = reader.expect("the semaphore is never closed");
+    let reading = spawn_blocking(move || {
+        let _reader = reader;
+        let events = input::read(&body.bytes, &permission)?;
+        Ok((body, events))
+    });
+    reading
+        .await
+        .map_err(|failed| Problem::Internal(failed.to_string()))?
 }

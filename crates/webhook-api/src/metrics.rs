@@ -16,8 +16,8 @@ pub type Scrape = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
 
 /// Metrics
 ///
-/// In Prometheus' text format. Programs on this machine need no token, unless they come through a
-/// proxy; others need one that may read.
+/// In Prometheus' text format. It needs a token that may read, unless the server is told otherwise
+/// (`DECNET_API_OPEN_METRICS`).
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics",
     security((), ("bearer" = [])),
     responses(

@@ -44,7 +44,7 @@ problems! {
         headers(("WWW-Authenticate" = String, description = "`Bearer`"));
     /// The token's role is not enough.
     Forbidden 403 "Forbidden" "Insufficient permissions";
-    /// The token's role is not enough, or a topic is reserved.
+    /// The token's role is not enough, it is bound to other topics, or a topic is reserved.
     PublishForbidden 403 "Forbidden" "Topics under system.webhook. are published by DECNET itself alone";
     /// There is no such subscription.
     WebhookNotFound 404 "Not Found" "Webhook not found";
@@ -76,6 +76,9 @@ problems! {
     /// More than 20 creates within a minute.
     TooMany 429 "Too Many Requests" "Too many webhooks created; try again later"
         headers(("Retry-After" = u32, description = "Seconds until the next create is due."));
+    /// More than the token may publish.
+    OverQuota 429 "Too Many Requests" "This token may publish 10000 events a second; try again later"
+        headers(("Retry-After" = u32, description = "Seconds after which the request is within the quota."));
     /// A fault of the server. The log has more under the `error_id`.
     Internal 500 "Internal Server Error" "Internal error; the log has more under this error_id" {
         "error_id": "3d4f6c1e-8f5b-4a53-9d0e-6a3f0e5c2b11"
@@ -99,6 +102,7 @@ problems! {
         subscriptions::delete, subscriptions::test, crate::events::publish,
         deliveries::list, deliveries::show, deliveries::retry, deliveries::purge, crate::status::show,
         crate::replays::create, crate::replays::show,
+        crate::bearers::list, crate::bearers::revoke, crate::bearers::prove,
         crate::health::healthz, crate::health::readyz, crate::metrics::metrics, document,
     ),
     components(
@@ -106,7 +110,7 @@ problems! {
         responses(
             Malformed, BadCreate, BadPatch, Unauthenticated, Forbidden, PublishForbidden,
             WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, TooLarge,
-            UnsupportedMedia, Invalid, InvalidQuery, TooMany, Internal, Away, NotReady,
+            UnsupportedMedia, Invalid, InvalidQuery, TooMany, OverQuota, Internal, Away, NotReady,
         ),
     ),
     tags(
@@ -114,7 +118,8 @@ problems! {
         (name = "events", description = "Publishing; for admins and publishers."),
         (name = "deliveries", description = "What became of each event; for admins and viewers."),
         (name = "status", description = "How the parts fare; for admins and viewers."),
-        (name = "health", description = "Without a token; metrics only on the same machine."),
+        (name = "tokens", description = "Those in use; for admins."),
+        (name = "health", description = "Without a token, but for metrics."),
     ),
     modifiers(&BearerTokens),
 )]

@@ -16,6 +16,8 @@ use webhook_bus::BusError;
 use webhook_model::FieldError;
 use webhook_store::StoreError;
 
+use crate::body::NoRoom;
+
 /// When to come back after a bus or a database was away: long enough for a restart to have
 /// got somewhere, short enough not to idle.
 const AWAY_RETRY: Duration = Duration::from_secs(5);
@@ -37,6 +39,10 @@ pub(crate) enum Problem {
     Forbidden,
     /// Somebody would publish as this project itself.
     ReservedTopic,
+    /// Somebody who is no admin would publish what DECNET's workers obey; the topic.
+    OrderTopic(String),
+    /// The token is bound to other topics than this.
+    TopicNotAllowed { topic: String, allowed: String },
     /// No such route.
     NoRoute,
     /// No such subscription.
@@ -61,6 +67,12 @@ pub(crate) enum Problem {
     Invalid(Vec<FieldError>),
     /// Too many creates; when the next one is due.
     TooManyCreates(Duration),
+    /// More than the token may publish; when this request would have been within its quota.
+    OverQuota {
+        what: &'static str,
+        per_second: u32,
+        after: Duration,
+    },
     /// The bus cannot take events now.
     EventsRefused(String),
     /// The bus cannot be reached now.
@@ -120,6 +132,7 @@ impl Problem {
             Self::Malformed(_) | Self::NoPattern | Self::PatternsCleared => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::ReservedTopic => StatusCode::FORBIDDEN,
+            Self::OrderTopic(_) | Self::TopicNotAllowed { .. } => StatusCode::FORBIDDEN,
             Self::NoRoute
             | Self::WebhookNotFound
             | Self::DeliveryNotFound
@@ -130,7 +143,7 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyCreates(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyCreates(_) | Self::OverQuota { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::EventsRefused(_)
             | Self::BusAway(_)
             | Self::DatabaseAway(_)
@@ -152,6 +165,12 @@ impl Problem {
             Self::ReservedTopic => {
                 "Topics under system.webhook. are published by DECNET itself alone"
             }
+            Self::OrderTopic(topic) => {
+                return format!("DECNET's own workers obey {topic}; only an admin may publish there");
+            }
+            Self::TopicNotAllowed { topic, allowed } => {
+                return format!("This token may publish to {allowed}, not to {topic}");
+            }
             Self::NoRoute => "No such route; /openapi.json lists those there are",
             Self::WebhookNotFound => "Webhook not found",
             Self::DeliveryNotFound => "Delivery not found",
@@ -164,6 +183,13 @@ impl Problem {
             Self::UnsupportedMedia(what) => what,
             Self::Invalid(errors) => return summary(errors),
             Self::TooManyCreates(_) => "Too many webhooks created; try again later",
+            Self::OverQuota {
+                what, per_second, ..
+            } => {
+                return format!(
+                    "This token may publish {per_second} {what} a second; try again later"
+                );
+            }
             Self::EventsRefused(_) => {
                 "The bus cannot take events now; send the same ids again later"
             }
@@ -197,6 +223,7 @@ impl Problem {
                 answer.insert_header((ALLOW, allow));
             }
             Self::TooManyCreates(after) => retry_after(&mut answer, after),
+            Self::OverQuota { after, .. } => retry_after(&mut answer, after),
             Self::EventsRefused(_) => retry_after(&mut answer, AWAY_RETRY),
             Self::BusAway(cause) => {
                 tracing::warn!(cause, "request refused: the bus is away");
@@ -257,6 +284,12 @@ impl From<StoreError> for Problem {
             away if away.is_connection() => Self::DatabaseAway(chain(&away)),
             other => Self::Internal(chain(&other)),
         }
+    }
+}
+
+impl From<NoRoom> for Problem {
+    fn from(_: NoRoom) -> Self {
+        Self::Busy
     }
 }
 

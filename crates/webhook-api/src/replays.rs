@@ -7,7 +7,6 @@ use webhook_model::{DeliveryStatus, TopicPattern, UtcTime};
 use webhook_store::{NewReplay, Replay};
 
 use crate::{
-    body::MAX_BODY_BYTES,
     fields::Fields,
     problem::Problem,
     routes::{Answer, Call, json},
@@ -85,7 +84,7 @@ pub(crate) struct ReplayBody {
     ))]
 pub(crate) async fn create(call: Call) -> Answer {
     let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
-    let body = call.body(MAX_BODY_BYTES).await?;
+    let body = call.body().await?;
     let (new, dry_run) = read(&body.bytes, uuid)?;
     let answer = api
         .work(move |api| async move {

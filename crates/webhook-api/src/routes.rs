@@ -13,7 +13,8 @@ use tracing::Instrument;
 use crate::{
     api::Api,
     auth::{self, Access, Caller},
-    body::{self, Body},
+    bearers,
+    body::{self, Body, Budget, MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES},
     deliveries, events, health, metrics,
     openapi::document,
     problem::Problem,
@@ -48,9 +49,12 @@ pub(crate) const ROUTES: &[Route] = routes![
     POST   "/api/v1/deliveries/{id}/retry"  Admin   => deliveries::retry,
     GET    "/api/v1/replays/{id}"           Read    => replays::show,
     GET    "/api/v1/status"                 Read    => status::show,
+    GET    "/api/v1/tokens"                 Admin   => bearers::list,
+    DELETE "/api/v1/tokens/{jti}"           Admin   => bearers::revoke,
+    GET    "/api/v1/proof"                  Open    => bearers::prove,
     GET    "/healthz"                       Open    => health::healthz,
     GET    "/readyz"                        Open    => health::readyz,
-    GET    "/metrics"                       Local   => metrics::metrics,
+    GET    "/metrics"                       Metrics => metrics::metrics,
     GET    "/openapi.json"                  Open    => document,
 ];
 
@@ -92,14 +96,28 @@ impl Call {
         (!segment.is_empty() && !segment.contains('\0')).then_some(segment)
     }
 
+    /// The port that this server listens on.
+    pub(crate) fn local_port(&self) -> u16 {
+        self.request.app_config().local_addr().port()
+    }
+
     /// What follows the `?`.
     pub(crate) fn query(&self) -> &str {
         self.request.query_string()
     }
 
     /// Reads the body, which may be done once.
-    pub(crate) async fn body(self, limit: usize) -> Result<Body, Problem> {
-        body::read(&self.api, self.request.headers(), self.payload, limit).await
+    pub(crate) async fn body(self) -> Result<Body, Problem> {
+        let budgets = [&self.api.administration];
+        let headers = self.request.headers();
+        body::read(&budgets, headers, self.payload, MAX_BODY_BYTES).await
+    }
+
+    /// Reads a body of events, which may be done once, within what its sender has in memory.
+    pub(crate) async fn events_body(self, senders: &Budget) -> Result<Body, Problem> {
+        let budgets = [senders, &self.api.events];
+        let headers = self.request.headers();
+        body::read(&budgets, headers, self.payload, MAX_EVENTS_BODY_BYTES).await
     }
 }
 

@@ -38,7 +38,7 @@ impl ApiServer {
         Ok(Self {
             listener,
             addr,
-            api: Api::new(deps, config.jwt_secret),
+            api: Api::new(deps, &config),
             limits: Limits {
                 workers: config.workers.max(1),
                 grace: config.shutdown_grace,

@@ -20,7 +20,6 @@ pub(crate) use self::{
 };
 use crate::{
     api::Api,
-    body::MAX_BODY_BYTES,
     problem::Problem,
     routes::{Answer, Call, json},
 };
@@ -70,7 +69,7 @@ pub(crate) struct Pinged {
 pub(crate) async fn create(call: Call) -> Answer {
     let bus = call.api.deps.bus.clone();
     let (api, caller) = (call.api.clone(), call.caller()?);
-    let body = call.body(MAX_BODY_BYTES).await?;
+    let body = call.body().await?;
     let new = input::create(&body.bytes, api.deps.delivery.egress())?;
     api.creates
         .admit(&caller.uuid, Instant::now())
@@ -160,7 +159,7 @@ pub(crate) async fn show(call: Call) -> Answer {
 pub(crate) async fn change(call: Call) -> Answer {
     let bus = call.api.deps.bus.clone();
     let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
-    let body = call.body(MAX_BODY_BYTES).await?;
+    let body = call.body().await?;
     let patch = input::patch(&body.bytes, api.deps.delivery.egress())?;
     let (subscription, dropped) = api
         .work(|api| async move {

@@ -6,6 +6,7 @@ mod hs256;
 
 use std::{
     fmt,
+    num::NonZeroU32,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,6 +14,7 @@ use std::{
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Deserialize;
 use uuid::Uuid;
+use webhook_model::TopicPattern;
 
 use crate::ApiError;
 
@@ -107,6 +109,48 @@ pub(crate) struct Claims {
     pub(crate) role: Option<String>,
     /// This project's addition: whom to name where DECNET's table has no row.
     pub(crate) username: Option<String>,
+    /// Not before this; of tokens that others mint.
+    nbf: Option<f64>,
+    /// This project's addition: patterns of the topics that may be published to.
+    pub(crate) topics: Option<Vec<String>>,
+    /// This project's addition: less than the server's own quota.
+    pub(crate) events_per_second: Option<NonZeroU32>,
+    /// The same.
+    pub(crate) bytes_per_second: Option<NonZeroU32>,
+}
+
+impl Claims {
+    /// When the token ends, in epoch seconds.
+    pub(crate) fn expires_at(&self) -> f64 {
+        self.exp
+    }
+}
+
+/// What a token is to say.
+#[derive(Debug, Clone)]
+pub struct Grant<'a> {
+    /// What its bearer may do.
+    pub role: Role,
+    /// Whom to name where its bearer is mentioned.
+    pub username: &'a str,
+    /// How long it is valid.
+    pub ttl: Duration,
+    /// The topics that may be published to; all where there is none. A token that is bound to
+    /// topics may only publish, whatever its role.
+    pub topics: &'a [TopicPattern],
+    /// Events a second that may be published, where that is less than the server allows.
+    pub events_per_second: Option<NonZeroU32>,
+    /// Bytes a second that may be published, where that is less than the server allows.
+    pub bytes_per_second: Option<NonZeroU32>,
+}
+
+/// A new token, and the id by which it can be revoked.
+#[derive(Clone)]
+pub struct Minted {
+    /// To be shown to the API.
+    pub token: String,
+    /// Its `jti`.
+    pub jti: String,
 }
 
 /// Mints a token that carries its role, so that it needs no row in a `users` table.
@@ -121,21 +165,70 @@ pub(crate) struct Claims {
 /// # Ok::<(), webhook_api::ApiError>(())
 /// ```
 pub fn mint(secret: &JwtSecret, role: Role, username: &str, ttl: Duration) -> String {
+    let grant = Grant {
+        role,
+        username,
+        ttl,
+        topics: &[],
+        events_per_second: None,
+        bytes_per_second: None,
+    };
+    mint_grant(secret, &grant).token
+}
+
+/// Mints a token that may be bound to topics and quotas.
+pub fn mint_grant(secret: &JwtSecret, grant: &Grant<'_>) -> Minted {
     hs256::install();
     let now = jsonwebtoken::get_current_timestamp();
-    let claims = serde_json::json!({
+    let jti = Uuid::new_v4().to_string();
+    let mut claims = serde_json::json!({
         "uuid": Uuid::new_v4().to_string(),
-        "jti": Uuid::new_v4().to_string(),
-        "exp": now.saturating_add(ttl.as_secs()),
+        "jti": jti,
+        "exp": now.saturating_add(grant.ttl.as_secs()),
         "iat": now,
         "iss": ISSUER,
         "aud": AUDIENCE,
         "typ": TYPE,
-        "role": role.as_str(),
-        "username": username,
+        "role": grant.role.as_str(),
+        "username": grant.username,
     });
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret.encoding)
-        .expect("an HMAC over claims in memory cannot fail")
+    if !grant.topics.is_empty() {
+        let topics: Vec<&str> = grant.topics.iter().map(TopicPattern::as_str).collect();
+        claims["topics"] = topics.into();
+    }
+    for (name, quota) in [
+        ("events_per_second", grant.events_per_second),
+        ("bytes_per_second", grant.bytes_per_second),
+    ] {
+        if let Some(quota) = quota {
+            claims[name] = quota.get().into();
+        }
+    }
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &secret.encoding)
+        .expect("an HMAC over claims in memory cannot fail");
+    Minted { token, jti }
+}
+
+/// The `jti` of a token that is signed by us and in force.
+pub fn jti(secret: &JwtSecret, token: &str) -> Option<String> {
+    verify(secret, token).map(|claims| claims.jti)
+}
+
+/// What a server answers to a challenge, to prove that it has the key without showing it. It says
+/// on which port the server listens, so that nobody can pass a challenge on to it and take the
+/// answer for his own.
+pub fn proof(secret: &JwtSecret, challenge: &str, port: u16) -> String {
+    hs256::prove(&secret.encoding, &proof_text(challenge, port))
+}
+
+/// Whether that answer proves it.
+pub fn is_proof(secret: &JwtSecret, challenge: &str, port: u16, answer: &str) -> bool {
+    hs256::is_proven(&secret.encoding, &proof_text(challenge, port), answer)
+}
+
+/// No token's signed part has a space in it, so no proof is a token's signature.
+fn proof_text(challenge: &str, port: u16) -> String {
+    format!("decnet api on port {port} answers {challenge}")
 }
 
 /// The claims of a token that is signed by us, for us, and in force; otherwise nothing, for
@@ -147,11 +240,15 @@ pub(crate) fn verify(secret: &JwtSecret, token: &str) -> Option<Claims> {
     rules.set_issuer(&[ISSUER]);
     rules.set_audience(&[AUDIENCE]);
     rules.leeway = 0;
-    let claims = jsonwebtoken::decode::<Claims>(token, &secret.decoding, &rules)
-        .ok()?
-        .claims;
+    let decoded = jsonwebtoken::decode::<Claims>(token, &secret.decoding, &rules).ok()?;
+    // RFC 7515, 4.1.11: who does not understand an extension that is critical refuses the token.
+    if decoded.header.crit.is_some() {
+        return None;
+    }
+    let claims = decoded.claims;
     let now = now();
-    let in_force = claims.exp > now && claims.iat <= now + IAT_LEEWAY_SECS;
+    let begun = claims.iat.max(claims.nbf.unwrap_or(claims.iat));
+    let in_force = claims.exp > now && begun <= now + IAT_LEEWAY_SECS;
     let named = !claims.uuid.is_empty() && !claims.jti.is_empty();
     (in_force && named && claims.typ == TYPE).then_some(claims)
 }

@@ -13,4 +13,5 @@ pub(crate) mod replay;
 pub(crate) mod settings;
 pub(crate) mod state;
 pub(crate) mod subscription;
+pub(crate) mod token;
 pub(crate) mod worker;

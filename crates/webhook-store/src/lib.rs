@@ -66,6 +66,7 @@ mod settings;
 mod snapshot;
 mod store;
 mod subscriptions;
+mod tokens;
 mod types;
 mod workers;
 
@@ -80,6 +81,7 @@ pub use log::{
 pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
 pub use restore::{has_tables_of_decnet, restore_tables};
 pub use store::Store;
+pub use tokens::TokenRow;
 pub use types::{
     AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
     FailedTurn, FailureCount, Head, NewSubscription, Pair, Patched, Position, SettingsChange,

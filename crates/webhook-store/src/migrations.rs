@@ -3,6 +3,7 @@
 mod m0001_base;
 mod m0002_workers;
 mod m0003_verdicts;
+mod m0004_tokens;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_base::Migration),
             Box::new(m0002_workers::Migration),
             Box::new(m0003_verdicts::Migration),
+            Box::new(m0004_tokens::Migration),
         ]
     }
 

@@ -106,9 +106,10 @@ pub(crate) struct AttemptBody {
     duration_ms: u64,
     #[schema(required = true, example = "http 503")]
     error: Option<String>,
-    /// The answer's first 1 KiB; what is no UTF-8 in it is replaced by U+FFFD.
+    /// The answer's first 1 KiB, for admins; what is no UTF-8 in it is replaced by U+FFFD.
     #[schema(example = "try again later")]
-    answer: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
 }
 
 impl DeliveryPage {
@@ -141,11 +142,15 @@ impl DeliveryBody {
 }
 
 impl DetailBody {
-    pub(super) fn new(detail: DeliveryDetail, with_body: bool) -> Self {
+    /// A receiver may echo what it got, secrets included: bodies and answers are for admins.
+    pub(super) fn new(detail: DeliveryDetail, is_admin: bool) -> Self {
+        let attempts = detail.attempts.into_iter();
         Self {
             delivery: DeliveryBody::new(detail.row),
-            failed_attempts: detail.attempts.into_iter().map(AttemptBody::new).collect(),
-            body: with_body.then(|| EventBody::new(detail.body.as_deref())),
+            failed_attempts: attempts
+                .map(|attempt| AttemptBody::new(attempt, is_admin))
+                .collect(),
+            body: is_admin.then(|| EventBody::new(detail.body.as_deref())),
         }
     }
 }
@@ -163,13 +168,13 @@ impl EventBody {
 }
 
 impl AttemptBody {
-    fn new(attempt: AttemptRecord) -> Self {
+    fn new(attempt: AttemptRecord, is_admin: bool) -> Self {
         Self {
             at: attempt.at,
             status_code: attempt.status_code,
             duration_ms: millis(attempt.duration),
             error: attempt.error,
-            answer: String::from_utf8_lossy(&attempt.answer).into_owned(),
+            answer: is_admin.then(|| String::from_utf8_lossy(&attempt.answer).into_owned()),
         }
     }
 }

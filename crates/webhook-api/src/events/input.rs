@@ -1,8 +1,12 @@
 //! Checks events without taking them apart: what goes to the bus are the members as they came,
 //! so that numbers keep their digits and every reader applies the one set of envelope rules.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use serde::{
+    Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use webhook_bus::Publication;
@@ -10,10 +14,14 @@ use webhook_model::{
     Event, EventId, FieldError, MAX_EVENT_BYTES, Place, Timestamp, Topic, UtcTime, topics,
 };
 
+use super::permission::Permission;
 use crate::{fields::malformed, problem::Problem};
 
 /// Most events of one request (contract §2).
-const MAX_EVENTS: usize = 1_000;
+pub(crate) const MAX_EVENTS: usize = 1_000;
+/// What an event may have beside what counts towards its limit (its topic, spaces) before it is not
+/// even taken apart.
+const MAX_SURROUNDINGS: usize = 64 << 10;
 
 /// The members that an event may have; others are kept, but mean nothing here.
 const MEMBERS: [&str; 6] = ["id", "payload", "topic", "ts", "type", "v"];
@@ -84,23 +92,13 @@ pub(super) struct Events {
 
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Reads one event or a list.
-pub(super) fn read(body: &[u8]) -> Result<Events, Problem> {
+/// Reads one event or a list, whose topics the caller may publish to.
+pub(super) fn read(body: &[u8], permission: &Permission) -> Result<Events, Problem> {
     let raw: &RawValue = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let list: Vec<(String, &RawValue)> = match raw.get().as_bytes().first() {
-        Some(b'[') => {
-            let list: Vec<&RawValue> =
-                serde_json::from_str(raw.get()).map_err(|error| malformed(&error))?;
-            (list.into_iter().enumerate())
-                .map(|(index, event)| (format!("[{index}]"), event))
-                .collect()
-        }
+    let list = match raw.get().as_bytes().first() {
+        Some(b'[') => listed(raw)?,
         _ => vec![(String::new(), raw)],
     };
-    if !(1..=MAX_EVENTS).contains(&list.len()) {
-        let detail = format!("has {} events; send 1 to {MAX_EVENTS} at once", list.len());
-        return Err(Problem::Invalid(vec![FieldError::new("body", detail)]));
-    }
     let mut events = Events {
         ids: Vec::with_capacity(list.len()),
         publications: Vec::with_capacity(list.len()),
@@ -109,6 +107,7 @@ pub(super) fn read(body: &[u8]) -> Result<Events, Problem> {
     for (place, raw) in &list {
         let mut check = Check {
             place,
+            permission,
             errors: Vec::new(),
         };
         match check.event(raw)? {
@@ -126,9 +125,46 @@ pub(super) fn read(body: &[u8]) -> Result<Events, Problem> {
     }
 }
 
+/// The events of a list and where they stand in it. Those beyond the limit are counted, not kept.
+fn listed(raw: &RawValue) -> Result<Vec<(String, &RawValue)>, Problem> {
+    struct Counted;
+
+    impl<'de> Visitor<'de> for Counted {
+        type Value = (Vec<(String, &'de RawValue)>, usize);
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of events")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut events = Vec::new();
+            while events.len() < MAX_EVENTS
+                && let Some(event) = list.next_element()?
+            {
+                events.push((format!("[{}]", events.len()), event));
+            }
+            let mut count = events.len();
+            while list.next_element::<IgnoredAny>()?.is_some() {
+                count += 1;
+            }
+            Ok((events, count))
+        }
+    }
+
+    let (events, count) = serde_json::Deserializer::from_str(raw.get())
+        .deserialize_seq(Counted)
+        .map_err(|error| malformed(&error))?;
+    if (1..=MAX_EVENTS).contains(&count) {
+        return Ok(events);
+    }
+    let detail = format!("has {count} events; send 1 to {MAX_EVENTS} at once");
+    Err(Problem::Invalid(vec![FieldError::new("body", detail)]))
+}
+
 /// One event, and what is wrong with it.
 struct Check<'a> {
     place: &'a str,
+    permission: &'a Permission,
     errors: Vec<FieldError>,
 }
 
@@ -136,6 +172,9 @@ impl Check<'_> {
     /// The event as the bus gets it. The errors say whether it is fit; what refuses the whole
     /// request is returned.
     fn event(&mut self, raw: &RawValue) -> Result<Option<(EventId, Publication)>, Problem> {
+        if raw.get().len() > MAX_EVENT_BYTES + MAX_SURROUNDINGS {
+            return Err(self.too_large());
+        }
         let Ok(mut members) = serde_json::from_str::<Members<'_>>(raw.get()) else {
             self.wrong("", "must be a JSON object");
             return Ok(None);
@@ -168,13 +207,7 @@ impl Check<'_> {
         let id = given_id.clone().unwrap_or_else(EventId::random);
         let bytes = envelope(&id, &members);
         if bytes.len() > MAX_EVENT_BYTES {
-            return Err(Problem::TooLarge(
-                format!(
-                    "{}event has more than {MAX_EVENT_BYTES} bytes",
-                    self.prefix()
-                )
-                .into(),
-            ));
+            return Err(self.too_large());
         }
         self.decodes(&topic, &bytes);
         let dedup = webhook_bus::dedup_key(&id, &topic, &bytes);
@@ -200,7 +233,10 @@ impl Check<'_> {
             return Err(Problem::ReservedTopic);
         }
         match Topic::parse(&text) {
-            Ok(topic) => Ok(Some(topic)),
+            Ok(topic) => {
+                self.permission.check(&topic)?;
+                Ok(Some(topic))
+            }
             Err(error) => {
                 self.wrong("topic", error);
                 Ok(None)
@@ -242,11 +278,12 @@ impl Check<'_> {
         self.errors.push(FieldError::new(field, detail));
     }
 
-    fn prefix(&self) -> String {
-        match self.place {
+    fn too_large(&self) -> Problem {
+        let prefix = match self.place {
             "" => "The ".to_owned(),
             place => format!("{place}: the "),
-        }
+        };
+        Problem::TooLarge(format!("{prefix}event has more than {MAX_EVENT_BYTES} bytes").into())
     }
 }
 

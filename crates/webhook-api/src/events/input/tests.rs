@@ -1,5 +1,10 @@
 use super::*;
 
+/// As an admin, whose topics are not limited.
+fn read(body: &[u8]) -> Result<Events, Problem> {
+    super::read(body, &Permission::unlimited())
+}
+
 fn one(body: &str) -> Publication {
     let mut events = read(body.as_bytes()).unwrap();
     assert_eq!(events.ids.len(), 1);
