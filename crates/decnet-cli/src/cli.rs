@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Api(api::Args),
     /// Run the worker, which delivers
     Webhook(webhook::Args),
-    /// Make tokens for the API
+    /// Make, list and revoke tokens for the API
     Token(token::Args),
     /// List, show, create, change, delete and test subscriptions
     #[command(visible_alias = "subs")]

@@ -2,6 +2,7 @@
 
 mod names;
 mod place;
+mod proof;
 mod refusal;
 
 use std::{
@@ -25,10 +26,11 @@ use crate::settings::{DataDir, Env, JwtKey};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for a connection; the server is near.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Life of a token that this program makes for itself.
-const OWN_TTL: Duration = Duration::from_secs(600);
-/// A token of our own is replaced at this age, long before a server with another clock refuses it.
-const OWN_RENEWAL: Duration = Duration::from_secs(60);
+/// Life of a token that this program makes for itself, for a server on this machine and so by the same
+/// clock: a request takes no longer to arrive.
+const OWN_TTL: Duration = Duration::from_secs(30);
+/// A token of our own is replaced at this age, while a request with it still arrives in time.
+const OWN_RENEWAL: Duration = Duration::from_secs(10);
 
 /// Where the API is and what to show it, as flags and environment say.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -71,8 +73,16 @@ enum Token {
     Own {
         secret: JwtSecret,
         role: Role,
-        made: Mutex<Option<(String, Instant)>>,
+        made: Mutex<Option<Made>>,
     },
+}
+
+/// A token of our own, for the server that had proven that it may have one.
+#[derive(Clone)]
+struct Made {
+    token: String,
+    base: Url,
+    at: Instant,
 }
 
 impl Client {
@@ -122,22 +132,19 @@ impl Client {
         body: Option<bytes::Bytes>,
     ) -> Result<Answered, Unreachable> {
         let base = self.place.url();
+        let token = self.token_for(&base).await?;
         let url = format!("{}{path}", base.as_str().trim_end_matches('/'));
         let mut request = self
             .http
             .request(method, &url)
             .header(header::ACCEPT, "application/json, application/problem+json")
-            .bearer_auth(self.token.text());
+            .bearer_auth(token);
         if let Some(body) = body {
             request = request
                 .header(header::CONTENT_TYPE, "application/json")
                 .body(body);
         }
-        let unreachable = |error: reqwest::Error| Unreachable {
-            url: base.as_str().trim_end_matches('/').to_owned(),
-            reason: reason(&error),
-            remedy: self.place.remedy(),
-        };
+        let unreachable = |error: reqwest::Error| self.unreachable(&base, reason(&error));
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let retry_after = answer
@@ -162,31 +169,54 @@ impl Client {
         Ok(self.ask(method, path, body).await??)
     }
 
+    /// What to show the server at `base`. One of our own is shown to nobody who does not prove that he
+    /// has its key already: after a crash anybody may listen where the server did.
+    async fn token_for(&self, base: &Url) -> Result<String, Unreachable> {
+        let (secret, role, made) = match &self.token {
+            Token::Given(token) => return Ok(token.clone()),
+            Token::Own { secret, role, made } => (secret, *role, made),
+        };
+        let known = made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known
+            && known.base == *base
+            && known.at.elapsed() < OWN_RENEWAL
+        {
+            return Ok(known.token);
+        }
+        match proof::ask(&self.http, base, secret).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(Unreachable {
+                    url: base.as_str().trim_end_matches('/').to_owned(),
+                    reason: "who listens there does not prove to have this machine's key".into(),
+                    remedy: proof::REMEDY,
+                });
+            }
+            Err(error) => return Err(self.unreachable(base, reason(&error))),
+        }
+        let token = tokens::mint(secret, role, "decnet-cli", OWN_TTL);
+        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Made {
+            token: token.clone(),
+            base: base.clone(),
+            at: Instant::now(),
+        });
+        Ok(token)
+    }
+
+    fn unreachable(&self, base: &Url, reason: String) -> Unreachable {
+        Unreachable {
+            url: base.as_str().trim_end_matches('/').to_owned(),
+            reason,
+            remedy: self.place.remedy(),
+        }
+    }
+
     /// Forgets a token of our own that the server refused: it may have a new key by now. Whether
     /// another try makes sense.
     pub(crate) fn renew_token(&self) -> bool {
         match &self.token {
             Token::Given(_) => false,
             Token::Own { made, .. } => made.lock().is_ok_and(|mut made| made.take().is_some()),
-        }
-    }
-}
-
-impl Token {
-    fn text(&self) -> String {
-        match self {
-            Self::Given(token) => token.clone(),
-            Self::Own { secret, role, made } => {
-                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-                match &*made {
-                    Some((token, at)) if at.elapsed() < OWN_RENEWAL => token.clone(),
-                    _ => {
-                        let token = tokens::mint(secret, *role, "decnet-cli", OWN_TTL);
-                        *made = Some((token.clone(), Instant::now()));
-                        token
-                    }
-                }
-            }
         }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn run(command: Command, env: Env<'_>) -> anyhow::Result<ExitCode> {
         Command::Api(args) => blocking(api::run(args, env)),
         Command::Webhook(args) if args.daemon => webhook::start_daemon(&args, env),
         Command::Webhook(args) => blocking(webhook::run(args, env)),
-        Command::Token(args) => token::run(args, env),
+        Command::Token(args) => blocking(token::run(args, env)),
         Command::Subscriptions(args) => blocking(subscriptions::run(args, env)),
         Command::Deliveries(args) => blocking(deliveries::run(args, env)),
         Command::DeadLetters(args) => blocking(dead_letters::run(args, env)),

@@ -21,6 +21,9 @@ use crate::{notify::READY_LINE, output, settings::Env, telemetry::open_log};
 /// Tells the started process that it is one.
 pub(crate) const CHILD_FLAG: &str = "daemon-child";
 
+/// Tells it which file its standard error leads to, so that it can open it again.
+pub(crate) const LOG_FLAG: &str = "daemon-log";
+
 /// Longest wait for it: opening and migrating a large database takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How much of a failed daemon's output is shown.
@@ -30,7 +33,9 @@ const SHOWN_LOG_BYTES: u64 = 8 * 1024;
 pub(crate) fn start(env: Env<'_>, default_log: &Path) -> anyhow::Result<ExitCode> {
     let (log_path, mut log) = log_file(env, default_log)?;
     let before = log.seek(SeekFrom::End(0))?;
-    let mut child = command(&log)?.spawn().context("starting the daemon")?;
+    let mut child = command(&log_path, &log)?
+        .spawn()
+        .context("starting the daemon")?;
     let stdout = child
         .stdout
         .take()
@@ -77,12 +82,14 @@ fn log_file(env: Env<'_>, default: &Path) -> anyhow::Result<(PathBuf, File)> {
     Ok((path, file))
 }
 
-fn command(log: &File) -> anyhow::Result<Command> {
+fn command(log_path: &Path, log: &File) -> anyhow::Result<Command> {
     let program = env::current_exe().context("finding this program")?;
     let mut command = Command::new(program);
     command
         .args(env::args_os().skip(1).filter(|arg| !is_daemon_flag(arg)))
         .arg(format!("--{CHILD_FLAG}"))
+        .arg(format!("--{LOG_FLAG}"))
+        .arg(log_path)
         // Its standard error is that file already.
         .env_remove("DECNET_SYSTEM_LOGS")
         .stdin(Stdio::null())

@@ -211,6 +211,15 @@ impl Metrics {
         ] {
             page.counter(names::PUBLISHED_EVENTS, [result], count);
         }
+        let connections = self.stats.connections();
+        page.gauge(names::API_CONNECTIONS, [], connections.open as f64);
+        for (reason, count) in [
+            ("gave_way", connections.gave_way),
+            ("refused", connections.refused),
+            ("timed_out", connections.timed_out),
+        ] {
+            page.counter(names::API_CONNECTIONS_ENDED, [reason], count);
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use webhook_api::{
-    ApiConfig, ApiDeps, ApiServer, ProbeServer, WorkerHere, WorkerReport, tokens::JwtSecret,
+    ApiConfig, ApiDeps, ApiServer, FirstToken, ProbeServer, WorkerHere, WorkerReport,
+    tokens::JwtSecret,
 };
 use webhook_bus::{Bus, FeedStatus};
 use webhook_delivery::DeliveryClient;
@@ -54,8 +55,8 @@ const OPENING_WITHIN: Duration = Duration::from_secs(60);
 
 /// Which parts run in this process.
 pub(crate) struct Parts {
-    /// The API, with the key of its tokens.
-    pub(crate) api: Option<JwtSecret>,
+    /// The API, with the key of its tokens, and the token whose use is awaited.
+    pub(crate) api: Option<(JwtSecret, Option<FirstToken>)>,
     /// The worker, and DECNET's socket with it.
     pub(crate) worker: bool,
     /// Where health is served when there is no API.
@@ -136,11 +137,16 @@ impl Server {
             stop_within: settings.worker.drain_deadline + STOP_MARGIN,
             shutdown,
         };
-        if let Some(secret) = parts.api {
+        if let Some((secret, first_token)) = parts.api {
+            server.remove_when_used(first_token.as_ref(), &settings.data_dir);
             let config = ApiConfig {
                 host: settings.host,
                 port: settings.port,
                 cors_origins: settings.cors_origins,
+                connections: settings.descriptors.api(),
+                publish_quota: settings.publish_quota,
+                open_metrics: settings.open_metrics,
+                first_token,
                 ..ApiConfig::new(secret)
             };
             server
@@ -334,6 +340,17 @@ impl Server {
         self.tasks
             .spawn("API", async move { Ok(api.run(shutdown).await?) });
         Ok(())
+    }
+
+    fn remove_when_used(&mut self, token: Option<&FirstToken>, data_dir: &DataDir) {
+        if let Some(token) = token {
+            let (used, shutdown) = (token.used.clone(), self.shutdown.clone());
+            let file = data_dir.admin_token();
+            self.spawn("first token", async move {
+                first_token::remove_when_used(&file, used, shutdown).await;
+                Ok(())
+            });
+        }
     }
 
     fn start_probe(

@@ -6,6 +6,7 @@ mod bus;
 mod cors;
 mod data_dir;
 pub(crate) mod decnet;
+mod descriptors;
 mod embedded;
 mod env;
 mod jwt;
@@ -17,6 +18,7 @@ mod server;
 pub(crate) use self::{
     bus::BusChoice,
     data_dir::DataDir,
+    descriptors::Descriptors,
     embedded::{EmbeddedOptions, EmbeddedSettings},
     env::{Env, Nothing, SettingError, parse_setting},
     jwt::JwtKey,

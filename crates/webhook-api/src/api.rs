@@ -58,6 +58,8 @@ pub(crate) struct Api {
     pub(crate) deps: ApiDeps,
     pub(crate) jwt_secret: JwtSecret,
     pub(crate) creates: CreateLimit,
+    /// Where it is served.
+    pub(crate) port: u16,
     /// Whether `/metrics` asks for no token.
     pub(crate) open_metrics: bool,
     pub(crate) first_token: Watched,
@@ -78,11 +80,12 @@ pub(crate) struct Api {
 
 impl Api {
     /// For requests that are served from now on; call it on the runtime that does the work.
-    pub(crate) fn new(deps: ApiDeps, config: &ApiConfig) -> Arc<Self> {
+    pub(crate) fn new(deps: ApiDeps, config: &ApiConfig, port: u16) -> Arc<Self> {
         Arc::new(Self {
             deps,
             jwt_secret: config.jwt_secret.clone(),
             creates: CreateLimit::default(),
+            port,
             open_metrics: config.open_metrics,
             first_token: Watched::new(config.first_token.clone()),
             publish_quota: config.publish_quota,

@@ -126,7 +126,12 @@ async fn identify(api: Arc<Api>, claims: Claims) -> Result<Caller, Problem> {
         .unwrap_or_else(|| claims.uuid.clone());
     let role = role.map_err(|_| Problem::Unauthenticated)?;
     let topics = (claims.topics.as_ref())
-        .map(|topics| topics.iter().map(|text| TopicPattern::parse(text)).collect())
+        .map(|topics| {
+            topics
+                .iter()
+                .map(|text| TopicPattern::parse(text))
+                .collect()
+        })
         .transpose()
         .map_err(|_| Problem::Unauthenticated)?;
     if known.is_none() {
@@ -149,7 +154,9 @@ fn quota(api: &Api, role: Role, claims: &Claims) -> PublishQuota {
         Role::Publisher | Role::Viewer => api.publish_quota,
     };
     allowed.min(PublishQuota {
-        events_per_second: claims.events_per_second.unwrap_or(allowed.events_per_second),
+        events_per_second: claims
+            .events_per_second
+            .unwrap_or(allowed.events_per_second),
         bytes_per_second: claims.bytes_per_second.unwrap_or(allowed.bytes_per_second),
     })
 }

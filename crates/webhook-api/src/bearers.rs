@@ -167,6 +167,6 @@ pub(crate) async fn prove(call: Call) -> Answer {
     });
     fields.finish()?;
     let challenge = challenge.unwrap_or_default();
-    let proof = tokens::proof(&call.api.jwt_secret, &challenge, call.local_port());
+    let proof = tokens::proof(&call.api.jwt_secret, &challenge, call.api.port);
     json(StatusCode::OK, &Proof { proof })
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{FirstToken, PublishQuota, tokens::JwtSecret};
+use crate::{ConnectionLimits, FirstToken, PublishQuota, tokens::JwtSecret};
 
 /// Everything about the API that an operator can set.
 #[derive(Debug, Clone)]
@@ -18,6 +18,9 @@ pub struct ApiConfig {
     /// Threads that read requests and write answers, at least 1. No variable, default 2: the work
     /// itself is done elsewhere, and an API of this kind is never bound by its parser.
     pub workers: usize,
+    /// How many connections are served at once. No variable, the program derives it from how many
+    /// files it may open.
+    pub connections: ConnectionLimits,
     /// What each publisher's token may publish; one may carry less. An admin's is not limited.
     /// `DECNET_PUBLISH_EVENTS_PER_SECOND`, default 10,000, and `DECNET_PUBLISH_BYTES_PER_SECOND`,
     /// default 32 MiB.
@@ -41,6 +44,7 @@ impl ApiConfig {
             jwt_secret,
             cors_origins: Vec::new(),
             workers: 2,
+            connections: ConnectionLimits::default(),
             publish_quota: PublishQuota::default(),
             open_metrics: false,
             first_token: None,

@@ -1,9 +1,10 @@
 //! The document at `/openapi.json`. Each route is described beside its handler; here is what they
 //! share: the errors, each with an example, and the frame.
 
-use std::sync::OnceLock;
+use std::{convert::Infallible, sync::OnceLock};
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, body::SizedStream, web::Bytes};
+use futures_util::stream;
 use utoipa::{
     Modify, OpenApi, ToResponse,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -90,6 +91,9 @@ problems! {
     NotReady 503 "Service Unavailable" "Not ready: database" { "missing": ["database"] };
 }
 
+/// Bytes of the document that are copied for a client at a time: it has many, and whoever likes may ask.
+const PART_BYTES: usize = 16 << 10;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -154,7 +158,9 @@ pub(crate) async fn document(_call: Call) -> Answer {
             .to_pretty_json()
             .expect("a document in memory serialises")
     });
+    let parts = text.as_bytes().chunks(PART_BYTES);
+    let parts = stream::iter(parts.map(|part| Ok::<_, Infallible>(Bytes::from_static(part))));
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .body(text.as_str()))
+        .body(SizedStream::new(text.len() as u64, parts)))
 }

@@ -16,14 +16,21 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiError, Scrape, health, metrics,
+    ApiError, ApiStats, ConnectionLimits, Scrape, health, metrics,
     problem::Problem,
     routes::Answer,
-    server::{Limits, listen, serve},
+    server::{Limits, Serving, listen},
 };
 
 /// Answers of a probe are immediate; this is for one that just began.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Scrapers and probes are few; idle ones give way to others.
+const CONNECTIONS: ConnectionLimits = ConnectionLimits {
+    total: 16,
+    per_address: 16,
+    probes: 4,
+};
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Vec<String>> + Send + Sync>;
 
@@ -67,12 +74,14 @@ impl ProbeServer {
         let limits = Limits {
             workers: 1,
             grace: GRACE,
+            connections: CONNECTIONS,
         };
         let (check, scrape) = (self.check, self.scrape);
-        let server = serve(self.listener, limits, shutdown, move |config| {
+        let stats = ApiStats::default();
+        let serving = Serving::start(self.listener, limits, stats, &shutdown, move |config| {
             configure(config, &check, &scrape);
         })?;
-        server.await.map_err(ApiError::Serve)
+        serving.end(shutdown).await
     }
 }
 

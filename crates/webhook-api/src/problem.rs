@@ -43,6 +43,14 @@ pub(crate) enum Problem {
     OrderTopic(String),
     /// The token is bound to other topics than this.
     TopicNotAllowed { topic: String, allowed: String },
+    /// What came is no request of HTTP/1.1.
+    Unreadable,
+    /// A request did not arrive in time.
+    HeadTimeout,
+    /// A request's head is too large.
+    HeadTooLarge,
+    /// All connections but those for probes are in use.
+    Crowded,
     /// No such route.
     NoRoute,
     /// No such subscription.
@@ -127,8 +135,12 @@ pub(crate) struct WrongField {
 }
 
 impl Problem {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
+            Self::Unreadable => StatusCode::BAD_REQUEST,
+            Self::HeadTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed(_) | Self::NoPattern | Self::PatternsCleared => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::ReservedTopic => StatusCode::FORBIDDEN,
@@ -166,11 +178,19 @@ impl Problem {
                 "Topics under system.webhook. are published by DECNET itself alone"
             }
             Self::OrderTopic(topic) => {
-                return format!("DECNET's own workers obey {topic}; only an admin may publish there");
+                return format!(
+                    "DECNET's own workers obey {topic}; only an admin may publish there"
+                );
             }
             Self::TopicNotAllowed { topic, allowed } => {
                 return format!("This token may publish to {allowed}, not to {topic}");
             }
+            Self::Unreadable => {
+                "The request cannot be read; is all of its URL percent-encoded, e.g. > as %3E?"
+            }
+            Self::HeadTimeout => "The request did not arrive in time",
+            Self::HeadTooLarge => "The request's headers are too large",
+            Self::Crowded => "Too many connections; try again later",
             Self::NoRoute => "No such route; /openapi.json lists those there are",
             Self::WebhookNotFound => "Webhook not found",
             Self::DeliveryNotFound => "Delivery not found",
@@ -202,10 +222,9 @@ impl Problem {
         fixed.to_owned()
     }
 
-    /// The answer, and a line in the log where an operator should know.
-    pub(crate) fn into_response(self) -> HttpResponse {
+    fn body(&self) -> ProblemBody {
         let status = self.status();
-        let mut body = ProblemBody {
+        ProblemBody {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -213,7 +232,24 @@ impl Problem {
             errors: None,
             error_id: None,
             missing: None,
-        };
+        }
+    }
+
+    /// The last answer of a connection, as it goes over the wire, where there is no request to answer.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let status = self.status();
+        let body = serde_json::to_string(&self.body()).expect("a problem serialises to memory");
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    /// The answer, and a line in the log where an operator should know.
+    pub(crate) fn into_response(self) -> HttpResponse {
+        let status = self.status();
+        let mut body = self.body();
         let mut answer = HttpResponse::build(status);
         match self {
             Self::Unauthenticated => {
@@ -233,7 +269,7 @@ impl Problem {
                 tracing::warn!(cause, "request refused: the database is away");
                 retry_after(&mut answer, AWAY_RETRY);
             }
-            Self::Busy => retry_after(&mut answer, AWAY_RETRY),
+            Self::Busy | Self::Crowded => retry_after(&mut answer, AWAY_RETRY),
             Self::NotReady(missing) => body.missing = Some(missing),
             Self::Invalid(mut errors) => {
                 errors.truncate(MAX_FIELD_ERRORS);

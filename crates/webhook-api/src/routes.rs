@@ -96,11 +96,6 @@ impl Call {
         (!segment.is_empty() && !segment.contains('\0')).then_some(segment)
     }
 
-    /// The port that this server listens on.
-    pub(crate) fn local_port(&self) -> u16 {
-        self.request.app_config().local_addr().port()
-    }
-
     /// What follows the `?`.
     pub(crate) fn query(&self) -> &str {
         self.request.query_string()

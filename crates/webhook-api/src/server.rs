@@ -7,10 +7,25 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpServer, dev::Server, web::ServiceConfig};
+use actix_http::{HttpService, Protocol, Request};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::{
+    App, Error,
+    dev::{AppConfig, Server, ServiceRequest, ServiceResponse},
+    http::ConnectionType,
+    web::ServiceConfig,
+};
+use futures_util::future::{Either, ready};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiConfig, ApiDeps, ApiError, api::Api, routes};
+use crate::{
+    ApiConfig, ApiDeps, ApiError, ApiStats, ConnectionLimits,
+    api::Api,
+    connections::{Connection, Connections, Guarded},
+    problem::Problem,
+    routes,
+};
 
 /// Longest wait for a request's head; a client that drips it in is cut off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,8 +33,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the rest of an unread body is drained, so that a refusal reaches its client.
 const LINGER: Duration = Duration::from_secs(2);
-/// Connections a worker serves at once; further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 512;
+/// What the kernel keeps of an answer that its client does not read: enough for a good link, and
+/// little times [`ConnectionLimits::total`]. Left to itself it would be megabytes.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// What answers on a connection that is beyond the limits.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// The HTTP API, bound to its address.
 pub struct ApiServer {
@@ -38,10 +56,11 @@ impl ApiServer {
         Ok(Self {
             listener,
             addr,
-            api: Api::new(deps, &config),
+            api: Api::new(deps, &config, addr.port()),
             limits: Limits {
                 workers: config.workers.max(1),
                 grace: config.shutdown_grace,
+                connections: config.connections,
             },
         })
     }
@@ -54,10 +73,17 @@ impl ApiServer {
     /// Serves until `shutdown`, then lets requests in progress finish.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ApiError> {
         let api = Arc::clone(&self.api);
-        let server = serve(self.listener, self.limits, shutdown, move |config| {
-            routes::configure(&api)(config);
-        })?;
-        server.await.map_err(ApiError::Serve)?;
+        let stats = api.deps.stats.clone();
+        let serving = Serving::start(
+            self.listener,
+            self.limits,
+            stats,
+            &shutdown,
+            move |config| {
+                routes::configure(&api)(config);
+            },
+        )?;
+        serving.end(shutdown).await?;
         self.api.drained().await;
         Ok(())
     }
@@ -68,6 +94,13 @@ impl ApiServer {
 pub(crate) struct Limits {
     pub(crate) workers: usize,
     pub(crate) grace: Duration,
+    pub(crate) connections: ConnectionLimits,
+}
+
+/// A server that serves.
+pub(crate) struct Serving {
+    server: Server,
+    connections: Arc<Connections>,
 }
 
 /// Binds an address, saying which setting to change where it is taken.
@@ -80,31 +113,104 @@ pub(crate) fn listen(
         io::ErrorKind::AddrInUse => taken(addr),
         _ => failed(error),
     })?;
+    // Connections have it from their listener.
+    (socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES)).map_err(failed)?;
     let addr = listener.local_addr().map_err(failed)?;
     Ok((listener, addr))
 }
 
-/// Starts to serve; what is returned ends after `shutdown`. (Not an async function: an
-/// `HttpServer` that is being set up may not move between threads, the running one may.)
-pub(crate) fn serve(
-    listener: TcpListener,
-    limits: Limits,
-    shutdown: CancellationToken,
-    configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
-) -> Result<Server, ApiError> {
-    let factory = move || App::new().configure(configure.clone());
-    let server = HttpServer::new(factory)
-        .disable_signals()
-        .shutdown_signal(shutdown.cancelled_owned())
-        .shutdown_timeout(limits.grace.as_secs().max(1))
-        .workers(limits.workers)
-        .max_connections(MAX_CONNECTIONS)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .client_disconnect_timeout(LINGER)
-        .listen(listener)
-        .map_err(ApiError::Serve)?;
-    Ok(server.run())
+impl Serving {
+    /// Starts to serve. (Not an async function: a server that is being set up may not move between
+    /// threads, the running one may.)
+    pub(crate) fn start(
+        listener: TcpListener,
+        limits: Limits,
+        stats: ApiStats,
+        shutdown: &CancellationToken,
+        configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> Result<Self, ApiError> {
+        let connections = Connections::new(limits.connections, stats);
+        let admitting = Arc::clone(&connections);
+        let factory = move || {
+            let (admitting, draining) = (Arc::clone(&admitting), Arc::clone(&admitting));
+            let configure = configure.clone();
+            let app = App::new()
+                .wrap_fn(move |request, service| {
+                    let (connection, draining) = (connection(&request), Arc::clone(&draining));
+                    let being_answered = connection.as_ref().map(Connection::request);
+                    let for_probes = connection.is_some_and(|it| it.for_probes);
+                    let answer = if for_probes && !PROBES.contains(&request.path()) {
+                        let refused = Problem::Crowded.into_response();
+                        Either::Left(ready(Ok(request.into_response(refused))))
+                    } else {
+                        Either::Right(actix_service::Service::call(service, request))
+                    };
+                    async move {
+                        let mut answer: ServiceResponse = answer.await?;
+                        if for_probes || draining.is_draining() {
+                            let head = answer.response_mut().head_mut();
+                            head.set_connection_type(ConnectionType::Close);
+                        }
+                        drop(being_answered);
+                        Ok::<_, Error>(answer)
+                    }
+                })
+                .configure(configure);
+            let http = HttpService::build()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(HEAD_TIMEOUT)
+                .client_disconnect_timeout(LINGER)
+                .on_connect_ext(|socket: &Guarded, extensions| {
+                    extensions.insert(Arc::clone(&socket.connection));
+                });
+            let app = IntoServiceFactory::<_, Request>::into_factory(app);
+            let http = http.finish(map_config(app, |()| AppConfig::default()));
+            let admit = fn_service(move |socket: TcpStream| {
+                let peer = socket.peer_addr().ok();
+                let socket = Guarded::admit(socket, &admitting);
+                let refused = || {
+                    actix_http::error::DispatchError::Io(io::ErrorKind::ConnectionRefused.into())
+                };
+                ready(
+                    socket
+                        .map(|socket| (socket, Protocol::Http1, peer))
+                        .ok_or_else(refused),
+                )
+            });
+            admit.and_then(http)
+        };
+        let server = Server::build()
+            .disable_signals()
+            .shutdown_signal(shutdown.clone().cancelled_owned())
+            .shutdown_timeout(limits.grace.as_secs().max(1))
+            .workers(limits.workers)
+            .listen("http", listener, factory)
+            .map_err(ApiError::Serve)?
+            .run();
+        Ok(Self {
+            server,
+            connections,
+        })
+    }
+
+    /// Serves until `shutdown`, then lets requests in progress finish.
+    pub(crate) async fn end(self, shutdown: CancellationToken) -> Result<(), ApiError> {
+        let Self {
+            mut server,
+            connections,
+        } = self;
+        tokio::select! {
+            served = &mut server => return served.map_err(ApiError::Serve),
+            () = connections.watch() => {}
+            () = shutdown.cancelled() => connections.drain(),
+        }
+        server.await.map_err(ApiError::Serve)
+    }
+}
+
+/// The connection that a request came over.
+fn connection(request: &ServiceRequest) -> Option<Arc<Connection>> {
+    request.conn_data::<Arc<Connection>>().cloned()
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, ApiError> {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -22,6 +22,23 @@ struct Inner {
     events_taken: AtomicU64,
     events_refused: AtomicU64,
     pings_refused: AtomicU64,
+    connections_open: AtomicUsize,
+    connections_gave_way: AtomicU64,
+    connections_refused: AtomicU64,
+    connections_timed_out: AtomicU64,
+}
+
+/// What became of connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: usize,
+    /// Ended because others needed the room.
+    pub gave_way: u64,
+    /// Refused because all were in use.
+    pub refused: u64,
+    /// Ended because their clients took too long to send or to read.
+    pub timed_out: u64,
 }
 
 /// A kind of answer.
@@ -56,6 +73,37 @@ impl ApiStats {
     /// Test pings that the egress guard did not let out.
     pub fn pings_refused(&self) -> u64 {
         self.0.pings_refused.load(Relaxed)
+    }
+
+    /// What became of connections.
+    pub fn connections(&self) -> ConnectionCounts {
+        ConnectionCounts {
+            open: self.0.connections_open.load(Relaxed),
+            gave_way: self.0.connections_gave_way.load(Relaxed),
+            refused: self.0.connections_refused.load(Relaxed),
+            timed_out: self.0.connections_timed_out.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn connections_open(&self, count: usize) {
+        self.0.connections_open.store(count, Relaxed);
+    }
+
+    pub(crate) fn connection_gave_way(&self) {
+        self.0.connections_gave_way.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.0.connections_refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connection_timed_out(&self) {
+        self.0.connections_timed_out.fetch_add(1, Relaxed);
+    }
+
+    /// A request that could not be read has no route.
+    pub(crate) fn unreadable(&self, status: u16) {
+        self.answered(None, None, status);
     }
 
     pub(crate) fn answered(

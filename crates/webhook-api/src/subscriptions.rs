@@ -262,7 +262,7 @@ async fn write(
     position: &Position,
 ) -> Result<Option<Patched>, Problem> {
     let store = &api.deps.store;
-    if !patch.has_settings() {
+    if !patch.meets_settings() {
         let patch = patch.without_settings();
         return Ok(store.patch(uuid, patch, position).await?);
     }
@@ -271,7 +271,7 @@ async fn write(
         let Some(old) = store.get(uuid).await? else {
             return Ok(None);
         };
-        let whole = patch.clone().onto(old.settings)?;
+        let whole = patch.clone().onto(old)?;
         tries += 1;
         match store.patch(uuid, whole, position).await {
             Err(StoreError::SettingsChanged) if tries < SETTINGS_TRIES => {}

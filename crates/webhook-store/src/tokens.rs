@@ -53,8 +53,11 @@ impl Store {
 
     /// Keeps a token that is used for the first time. What it is known to be already stays.
     pub async fn note_token(&self, row: &TokenRow) -> Result<(), StoreError> {
-        self.upsert(row, OnConflict::column(Column::Jti).do_nothing_on([Column::Jti]))
-            .await
+        self.upsert(
+            row,
+            OnConflict::column(Column::Jti).do_nothing_on([Column::Jti]),
+        )
+        .await
     }
 
     /// Revokes a token, known or not: `row` is what is kept of one that is not.

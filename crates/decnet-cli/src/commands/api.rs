@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     server::{self, Parts, Server},
     settings::{Env, HttpOptions, JwtKey, ServerSettings, ServerStorageOptions, WorkerOptions},
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
     telemetry,
 };
 
@@ -26,15 +26,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
-    telemetry::start(env)?;
+    let log = telemetry::start(env)?;
     let shutdown = CancellationToken::new();
-    shutdown::on_signals(shutdown.clone(), Hangup::Stops)?;
+    shutdown::on_signals(shutdown.clone(), OnHangup::Reopens(log))?;
     let settings = ServerSettings::read(env, &args.storage, &args.http, &WorkerOptions::default())?;
     let key = JwtKey::for_server(env, &settings.data_dir)?;
     server::banner("api", &settings);
-    server::first_token(&key, &settings.data_dir)?;
+    let first_token = server::first_token(&key, &settings.data_dir)?;
     let parts = Parts {
-        api: Some(key.secret),
+        api: Some((key.secret, first_token)),
         worker: false,
         probe: None,
         ready_pipe: false,

@@ -21,7 +21,7 @@ use crate::{
         print::{self, Counts},
     },
     settings::Env,
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
 };
 
 const AFTER_HELP: &str = "\
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
             anyhow::Error::new(error).context(context)
         })?;
     let shutdown = CancellationToken::new();
-    shutdown::on_signals(shutdown.clone(), Hangup::Stops)?;
+    shutdown::on_signals(shutdown.clone(), OnHangup::Stops)?;
     anstream::eprintln!(
         "listening on http://{} {DIM}(Ctrl-C ends){DIM:#}",
         receiver.addr()

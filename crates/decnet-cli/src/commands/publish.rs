@@ -17,7 +17,7 @@ use crate::{
         Batcher, Follow, Item, Line, Pace, Refused, Report, Sender, TopicTemplate, read_lines,
     },
     settings::Env,
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
 };
 
 /// Lines read ahead: enough that reading and sending overlap, and 64 MiB at the very most.
@@ -78,7 +78,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
     let client = Client::new(env, &args.client, Role::Publisher)?;
     let stop = CancellationToken::new();
-    shutdown::on_signals(stop.clone(), Hangup::Stops)?;
+    shutdown::on_signals(stop.clone(), OnHangup::Stops)?;
     match (&args.jsonl, &args.template, &args.one) {
         (Some(path), Some(template), _) => lines(&args, &client, path, template, stop).await,
         (_, _, Some(topic)) => one(&args, &client, topic, stop).await,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     server::{self, Parts, Server},
     settings::{Env, HttpOptions, JwtKey, ServerSettings, ServerStorageOptions, WorkerOptions},
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
     telemetry,
 };
 
@@ -39,15 +39,15 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
     if args.demo {
         return demo::run().await;
     }
-    telemetry::start(env)?;
+    let log = telemetry::start(env)?;
     let shutdown = CancellationToken::new();
-    shutdown::on_signals(shutdown.clone(), Hangup::Stops)?;
+    shutdown::on_signals(shutdown.clone(), OnHangup::Reopens(log))?;
     let settings = ServerSettings::read(env, &args.storage, &args.http, &args.worker)?;
     let key = JwtKey::for_server(env, &settings.data_dir)?;
     server::banner("serve", &settings);
-    server::first_token(&key, &settings.data_dir)?;
+    let first_token = server::first_token(&key, &settings.data_dir)?;
     let parts = Parts {
-        api: Some(key.secret),
+        api: Some((key.secret, first_token)),
         worker: true,
         probe: None,
         ready_pipe: false,

@@ -1,6 +1,6 @@
 //! `decnet webhook`: the worker, in the foreground or as a daemon.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,7 @@ use crate::{
     settings::{
         Env, HttpOptions, ServerSettings, ServerStorageOptions, WorkerOptions, metrics_addr,
     },
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
     telemetry,
 };
 
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Standard output leads to the process that waits for this one to be ready
     #[arg(long = daemon::CHILD_FLAG, hide = true, conflicts_with = "daemon")]
     is_daemon_child: bool,
+    /// Standard error leads to this file
+    #[arg(long = daemon::LOG_FLAG, value_name = "FILE", hide = true)]
+    daemon_log: Option<PathBuf>,
 }
 
 impl Args {
@@ -58,14 +61,9 @@ pub(crate) fn start_daemon(args: &Args, env: Env<'_>) -> anyhow::Result<ExitCode
 }
 
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
-    telemetry::start(env)?;
+    let logs = telemetry::start(env)?.with_stderr(args.daemon_log.clone());
     let shutdown = CancellationToken::new();
-    let hangup = if args.is_daemon_child {
-        Hangup::IsIgnored
-    } else {
-        Hangup::Stops
-    };
-    shutdown::on_signals(shutdown.clone(), hangup)?;
+    shutdown::on_signals(shutdown.clone(), OnHangup::Reopens(logs))?;
     let (settings, probe) = args.settings(env)?;
     server::banner("webhook", &settings);
     let parts = Parts {

@@ -118,6 +118,11 @@ metrics! {
     PUBLISHED_EVENTS = Counter "decnet_webhook_published_events_total" ["result"];
     /// Answers of the API by route, method and status.
     API_REQUESTS = Counter "decnet_webhook_api_requests_total" ["route", "method", "status"];
+    /// Connections to the API that are open.
+    API_CONNECTIONS = Gauge "decnet_webhook_api_connections";
+    /// Connections to the API that were ended or refused: gave_way to others near the limit, refused
+    /// because all were in use, timed_out because the client took too long to send or to read.
+    API_CONNECTIONS_ENDED = Counter "decnet_webhook_api_connections_ended_total" ["reason"];
     /// Always 1; the label says which version runs.
     BUILD_INFO = Gauge "decnet_webhook_build_info" ["version"];
     /// Start of the process in seconds since 1970.

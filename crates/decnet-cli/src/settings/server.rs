@@ -1,15 +1,16 @@
 //! What `serve`, `api` and `webhook` are started with.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use webhook_api::PublishQuota;
 use webhook_delivery::{DeliveryConfig, EgressPolicy};
 use webhook_store::{DatabaseConfig, DeadBytes, database_file};
 use webhook_worker::WorkerConfig;
 
 use super::{
-    BusChoice, DataDir, EmbeddedOptions, EmbeddedSettings, Env, NatsOptions, Nothing, SettingError,
-    cors,
+    BusChoice, DataDir, Descriptors, EmbeddedOptions, EmbeddedSettings, Env, NatsOptions, Nothing,
+    SettingError, cors,
     decnet::{self, Installation},
     kept::Kept,
     parse_setting,
@@ -111,6 +112,9 @@ pub(crate) struct ServerSettings {
     /// Pages from these origins may call the API.
     pub(crate) cors_origins: Vec<String>,
     pub(crate) origins: Origins,
+    pub(crate) publish_quota: PublishQuota,
+    pub(crate) open_metrics: bool,
+    pub(crate) descriptors: Descriptors,
 }
 
 /// Where settings came from, for people; none is a default.
@@ -169,6 +173,9 @@ impl ServerSettings {
             port,
             cors_origins: cors::origins(env)?,
             origins,
+            publish_quota: publish_quota(env)?,
+            open_metrics: env.flag("DECNET_API_OPEN_METRICS")?.unwrap_or(false),
+            descriptors: Descriptors::raise(),
         })
     }
 
@@ -195,6 +202,9 @@ impl ServerSettings {
             port,
             cors_origins: Vec::new(),
             origins: Origins::default(),
+            publish_quota: PublishQuota::default(),
+            open_metrics: false,
+            descriptors: Descriptors::raise(),
         })
     }
 }
@@ -351,6 +361,26 @@ fn egress(env: Env<'_>) -> Result<EgressPolicy, SettingError> {
     Ok(EgressPolicy::default()
         .allow_private(private)
         .allow_cidrs(cidrs))
+}
+
+fn publish_quota(env: Env<'_>) -> Result<PublishQuota, SettingError> {
+    let default = PublishQuota::default();
+    let quota = |name, default| {
+        let given: Option<NonZeroU32> = env.parsed(
+            name,
+            "a whole number, 1 or more",
+            "set it to what one publisher may send a second, or unset it",
+            |text| text.parse().ok(),
+        )?;
+        Ok::<_, SettingError>(given.unwrap_or(default))
+    };
+    Ok(PublishQuota {
+        events_per_second: quota(
+            "DECNET_PUBLISH_EVENTS_PER_SECOND",
+            default.events_per_second,
+        )?,
+        bytes_per_second: quota("DECNET_PUBLISH_BYTES_PER_SECOND", default.bytes_per_second)?,
+    })
 }
 
 fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, SettingError> {

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use webhook_delivery::EgressPolicy;
 use webhook_model::{
-    EndpointUrl, Secret, Settings, SimpleEvent, SubscriptionName, TopicPattern, merge_patterns,
+    EndpointUrl, FieldError, Secret, Settings, SimpleEvent, Subscription, SubscriptionName,
+    TopicPattern, merge_patterns,
 };
 use webhook_store::{NewSubscription, SettingsChange, SubscriptionPatch};
 
@@ -167,12 +168,23 @@ pub(super) struct Patch {
 
 impl Patch {
     /// Whether what it leads to depends on the settings that there are.
-    pub(super) fn has_settings(&self) -> bool {
-        self.settings != SettingsPatch::default()
+    pub(super) fn meets_settings(&self) -> bool {
+        self.settings != SettingsPatch::default() || self.rest.url.is_some()
     }
 
     /// What the store has to write, all settings among it.
-    pub(super) fn onto(self, from: Settings) -> Result<SubscriptionPatch, Problem> {
+    ///
+    /// Headers are secrets of the endpoint that they were given for, so none goes along to another
+    /// origin unless whoever sends it there has it.
+    pub(super) fn onto(self, old: Subscription) -> Result<SubscriptionPatch, Problem> {
+        let url = self.rest.url.as_ref().map(EndpointUrl::url);
+        let moves = url.is_some_and(|url| url.origin() != old.url.url().origin());
+        if moves && !old.settings.headers().is_empty() && !self.settings.gives_all_headers() {
+            let detail = "must be given again, with their values, or as {} for none: the URL leads to \
+                          another origin than the one that they were given for";
+            return Err(Problem::Invalid(vec![FieldError::new("headers", detail)]));
+        }
+        let from = old.settings;
         let to = self.settings.applied(&from);
         let to = to.map_err(|error| Problem::Invalid(vec![error]))?;
         Ok(SubscriptionPatch {

@@ -38,7 +38,8 @@ pub(super) fn prove(key: &EncodingKey, text: &str) -> String {
 
 /// Whether an answer is that HMAC; in constant time.
 pub(super) fn is_proven(key: &EncodingKey, text: &str, answer: &str) -> bool {
-    hex::decode(answer).is_ok_and(|answer| mac(key).chain_update(text).verify_slice(&answer).is_ok())
+    hex::decode(answer)
+        .is_ok_and(|answer| mac(key).chain_update(text).verify_slice(&answer).is_ok())
 }
 
 fn mac(key: &EncodingKey) -> Hmac<Sha256> {

@@ -7,11 +7,7 @@ use crate::{Event, Topic, UtcTime, decode::Place as BusPlace};
 
 /// The form as it was written before: each level cut into raw slices by serde_json. Slow where much
 /// is nested, and obviously right.
-fn level_by_level(
-    value: &RawValue,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), PayloadError> {
+fn level_by_level(value: &RawValue, out: &mut Vec<u8>, depth: usize) -> Result<(), PayloadError> {
     let text = value.get();
     match text.as_bytes()[0] {
         b'{' => {
@@ -111,8 +107,7 @@ fn string() -> impl Strategy<Value = String> {
         1 => Just(r"\n".to_owned()),
     ];
     let text = prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat());
-    prop_oneof![40 => text, 1 => Just(r"\ud83d".to_owned())]
-        .prop_map(|text| format!("\"{text}\""))
+    prop_oneof![40 => text, 1 => Just(r"\ud83d".to_owned())].prop_map(|text| format!("\"{text}\""))
 }
 
 fn json() -> impl Strategy<Value = String> {
@@ -128,7 +123,11 @@ fn json() -> impl Strategy<Value = String> {
             .prop_map(|(a, key, b, c, it, d)| format!("{a}{key}{b}:{c}{it}{d}"));
         prop_oneof![
             (space(), prop::collection::vec(item, 0..6)).prop_map(|(space, items)| {
-                format!("[{}{}]", if items.is_empty() { &*space } else { "" }, items.join(","))
+                format!(
+                    "[{}{}]",
+                    if items.is_empty() { &*space } else { "" },
+                    items.join(",")
+                )
             }),
             (space(), prop::collection::vec(member, 0..6)).prop_map(|(space, members)| {
                 let space = if members.is_empty() { &*space } else { "" };
@@ -154,7 +153,8 @@ fn depth_costs_no_more_than_bytes() {
     let shallow = format!(r#"{{"a":["{}"]}}"#, "x,".repeat(BYTES / 2));
     let depth = MAX_JSON_DEPTH - 2;
     let (open, close) = (r#"{"b":["#, r#"],"a":0}"#);
-    let deep = open.repeat(depth / 2) + "\"" + &"x,".repeat(BYTES / 2) + "\"" + &close.repeat(depth / 2);
+    let deep =
+        open.repeat(depth / 2) + "\"" + &"x,".repeat(BYTES / 2) + "\"" + &close.repeat(depth / 2);
     let best = |text: &str| {
         let topic = Topic::parse("attacker.observed").unwrap();
         let place = BusPlace {

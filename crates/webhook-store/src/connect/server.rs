@@ -1,16 +1,18 @@
 //! Database servers: one pool of connections, reads and writes alike.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use sea_orm::{
     DbErr, RuntimeErr, SqlxMySqlConnector, SqlxPostgresConnector,
     sqlx::{
-        self, ConnectOptions, Executor,
+        self, ConnectOptions, Connection, Executor,
         mysql::{MySqlConnectOptions, MySqlPoolOptions},
         pool::PoolOptions,
         postgres::{PgConnectOptions, PgPoolOptions},
     },
 };
+
+use tokio::time::timeout;
 
 use super::{Connections, fitness};
 use crate::{DatabaseConfig, StoreError};
@@ -19,6 +21,9 @@ use crate::{DatabaseConfig, StoreError};
 const IDLE: Duration = Duration::from_secs(300);
 /// A connection is renewed after this long: so that a failover or a changed name is noticed.
 const LIFETIME: Duration = Duration::from_secs(1_800);
+/// Longest wait for the first connection, which tells why there is none. A pool tries again by itself
+/// until it gives up, and then says that it timed out.
+const FIRST_CONNECTION: Duration = Duration::from_secs(5);
 /// Longest statement, in milliseconds: all of ours take well under a second, and a batch that waits
 /// for a lock longer than this is better tried again.
 const STATEMENT_MILLIS: &str = "30000";
@@ -47,6 +52,10 @@ pub(super) async fn postgres(
             ),
         ])
         .disable_statement_logging();
+    let place = (options.get_host(), options.get_port());
+    can_connect(&options, place)
+        .await
+        .map_err(|error| cannot_open(config, error))?;
     let pool = bounded(PgPoolOptions::new(), config)
         .connect_with(options)
         .await
@@ -64,6 +73,10 @@ pub(super) async fn mysql(
     options: MySqlConnectOptions,
 ) -> Result<Connections, StoreError> {
     let options = options.charset("utf8mb4").disable_statement_logging();
+    let place = (options.get_host(), options.get_port());
+    can_connect(&options, place)
+        .await
+        .map_err(|error| cannot_open(config, error))?;
     let pool = bounded(MySqlPoolOptions::new(), config)
         .after_connect(|session, _| {
             Box::pin(async move {
@@ -91,6 +104,33 @@ pub(super) async fn mysql(
         writer: both,
         file: None,
     })
+}
+
+/// Fails with the reason where there is no connection to be had, and names host and port.
+async fn can_connect<O: ConnectOptions>(
+    options: &O,
+    (host, port): (&str, u16),
+) -> Result<(), sqlx::Error>
+where
+    O::Connection: Sized,
+{
+    let named = |kind, reason: String| {
+        sqlx::Error::Io(io::Error::new(
+            kind,
+            format!("{host}, port {port}: {reason}"),
+        ))
+    };
+    match timeout(FIRST_CONNECTION, options.connect()).await {
+        // How it ends is of no interest.
+        Ok(Ok(connection)) => drop(connection.close().await),
+        Ok(Err(sqlx::Error::Io(error))) => return Err(named(error.kind(), error.to_string())),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => {
+            let reason = format!("no answer within {FIRST_CONNECTION:?}");
+            return Err(named(io::ErrorKind::TimedOut, reason));
+        }
+    }
+    Ok(())
 }
 
 fn bounded<DB: sqlx::Database>(

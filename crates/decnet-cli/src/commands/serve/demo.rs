@@ -24,7 +24,7 @@ use crate::{
     },
     server::{Parts, Server},
     settings::{DataDir, Env, Nothing, ServerSettings},
-    shutdown::{self, Hangup},
+    shutdown::{self, OnHangup},
     telemetry,
 };
 
@@ -38,7 +38,7 @@ const CALM: Duration = Duration::from_secs(4);
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
     telemetry::start_quiet(Env(&Nothing))?;
     let shutdown = CancellationToken::new();
-    shutdown::on_signals(shutdown.clone(), Hangup::Stops)?;
+    shutdown::on_signals(shutdown.clone(), OnHangup::Stops)?;
 
     let folder = tempfile::Builder::new()
         .prefix("decnet-demo-")
@@ -55,7 +55,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let key = JwtSecret::parse(&random.map(|byte| format!("{byte:02x}")).concat())?;
     let token = tokens::mint(&key, Role::Admin, "demo", TOKEN_TTL);
     let parts = Parts {
-        api: Some(key),
+        api: Some((key, None)),
         worker: true,
         probe: None,
         ready_pipe: false,

@@ -56,6 +56,14 @@ impl SettingsPatch {
         }
     }
 
+    /// Whether no header is to keep a value that there is.
+    pub(super) fn gives_all_headers(&self) -> bool {
+        let headers = self.headers.as_ref();
+        headers.is_some_and(|named| {
+            (named.iter()).all(|header| matches!(header, NamedHeader::Given(_)))
+        })
+    }
+
     /// These settings, and those of `old` that are not named.
     pub(super) fn applied(self, old: &Settings) -> Result<Settings, FieldError> {
         let headers = match self.headers {

@@ -1,0 +1,104 @@
+use super::*;
+
+fn peer(address: &str) -> SocketAddr {
+    SocketAddr::new(address.parse().unwrap(), 4711)
+}
+
+struct Rig {
+    connections: Arc<Connections>,
+    start: Instant,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let limits = ConnectionLimits {
+            total: 4,
+            per_address: 3,
+            probes: 1,
+        };
+        Self {
+            connections: Connections::new(limits, ApiStats::default()),
+            start: Instant::now(),
+        }
+    }
+
+    fn admit(&self, address: &str, second: u64) -> Option<Arc<Connection>> {
+        let now = self.start + Duration::from_secs(second);
+        self.connections.admit(peer(address), now)
+    }
+}
+
+fn is_ended(connection: &Connection) -> bool {
+    connection.ended().is_some()
+}
+
+#[test]
+fn the_idlest_of_an_address_gives_way() {
+    let rig = Rig::new();
+    let mine: Vec<_> = (0..3).map(|n| rig.admit("192.0.2.1", n).unwrap()).collect();
+    let other = rig.admit("192.0.2.2", 0).unwrap();
+    let busy = mine[0].request();
+    assert!(!rig.admit("192.0.2.1", 9).unwrap().for_probes);
+    assert!(is_ended(&mine[1]) && !is_ended(&mine[0]) && !is_ended(&other));
+    drop(busy);
+}
+
+#[test]
+fn who_has_most_makes_room_for_others() {
+    let rig = Rig::new();
+    let other = rig.admit("192.0.2.2", 0).unwrap();
+    let mine: Vec<_> = (1..4).map(|n| rig.admit("192.0.2.1", n).unwrap()).collect();
+    assert!(!rig.admit("192.0.2.3", 9).unwrap().for_probes);
+    assert!(is_ended(&mine[0]) && !is_ended(&other));
+    assert_eq!(rig.connections.stats.connections().gave_way, 1);
+}
+
+#[test]
+fn where_all_are_in_use_there_is_room_for_a_probe() {
+    let rig = Rig::new();
+    let used: Vec<_> = (1..5)
+        .map(|n| rig.admit(&format!("192.0.2.{n}"), 0).unwrap().request())
+        .collect();
+    let probe = rig.admit("192.0.2.9", 1).unwrap();
+    assert!(probe.for_probes);
+    // Probes are for a moment: the next one takes the place.
+    assert!(rig.admit("192.0.2.9", 2).unwrap().for_probes);
+    assert!(is_ended(&probe));
+    drop(used);
+    assert!(!rig.admit("192.0.2.9", 3).unwrap().for_probes);
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_address() {
+    assert_eq!(
+        network("2001:db8::1".parse().unwrap()),
+        network("2001:db8::2:3".parse().unwrap())
+    );
+    assert_ne!(
+        network("2001:db8::1".parse().unwrap()),
+        network("2001:db8:0:1::1".parse().unwrap())
+    );
+    assert_eq!(
+        network("::ffff:192.0.2.1".parse().unwrap()),
+        network("192.0.2.1".parse().unwrap())
+    );
+}
+
+#[test]
+fn who_takes_too_long_is_ended() {
+    let rig = Rig::new();
+    let idle = rig.admit("192.0.2.1", 0).unwrap();
+    let busy = rig.admit("192.0.2.1", 0).unwrap();
+    let request = busy.request();
+    let unread = rig.admit("192.0.2.2", 0).unwrap();
+    unread.stalls(std::task::Waker::noop());
+    rig.connections.look(Instant::now() + WRITE_TIMEOUT / 2);
+    assert!(!is_ended(&unread));
+    rig.connections
+        .look(Instant::now() + WRITE_TIMEOUT + Duration::from_secs(1));
+    assert!(is_ended(&unread) && !is_ended(&idle));
+    rig.connections
+        .look(rig.start + IDLE_TIMEOUT + Duration::from_secs(1));
+    assert!(is_ended(&idle) && !is_ended(&busy));
+    drop(request);
+}
