@@ -11,7 +11,10 @@ mod stream;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,6 +59,7 @@ impl Default for ConnectionLimits {
 pub(crate) struct Connections {
     limits: ConnectionLimits,
     stats: ApiStats,
+    is_draining: AtomicBool,
     open: Mutex<Open>,
 }
 
@@ -66,7 +70,6 @@ struct Open {
     probes: usize,
     last_id: u64,
     warned_at: Option<Instant>,
-    is_draining: bool,
 }
 
 impl Connections {
@@ -74,6 +77,7 @@ impl Connections {
         Arc::new(Self {
             limits,
             stats,
+            is_draining: AtomicBool::new(false),
             open: Mutex::default(),
         })
     }
@@ -119,9 +123,10 @@ impl Connections {
         let candidates = open.connections.values().filter(|it| {
             it.for_probes == probes && address.is_none_or(|address| it.address == address)
         });
+        // Of those for probes, one that was answered is over; another may be about to ask.
         let idlest = candidates
             .filter_map(|it| Some((it.useless_for(now)?, it)))
-            .max_by_key(|(idle, _)| *idle);
+            .max_by_key(|(idle, it)| (probes && it.was_answered(), *idle));
         let Some((idle, victim)) = idlest.map(|(idle, it)| (idle, Arc::clone(it))) else {
             self.warn(open, "connections are refused: all of them are in use", now);
             return false;
@@ -181,15 +186,14 @@ impl Connections {
 
     /// From now on a connection ends with the request that it serves, or at once.
     pub(crate) fn drain(&self) {
-        let mut open = self.open();
-        open.is_draining = true;
-        for connection in open.connections.values() {
+        self.is_draining.store(true, Ordering::Relaxed);
+        for connection in self.open().connections.values() {
             connection.end_when_idle();
         }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.open().is_draining
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -32,14 +32,6 @@ pub fn is_order(topic: &Topic) -> bool {
     }
 }
 
-/// Patterns of topics that DECNET's own workers obey, whoever sent them: only an admin may publish
-/// there, and nothing that is published here goes on to DECNET's broker under them.
-pub const ORDERS: [&str; 3] = [
-    "system.*.control",
-    "system.*.health",
-    "decky.*.mutate_request",
-];
-
 /// The first tokens of every topic that DECNET's bus carries.
 pub const ROOTS: [&str; 13] = [
     "attacker",

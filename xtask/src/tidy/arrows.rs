@@ -48,6 +48,8 @@ const TESTKIT: &str = "webhook-testkit";
 
 /// A library, and the crates whose shipped code may call it. An absence a reader can rely on.
 const CONFINED: &[(&str, &[&str])] = &[
+    ("actix-http", &["webhook-api"]),
+    ("actix-service", &["webhook-api"]),
     ("actix-web", &["webhook-api"]),
     ("anyhow", &["decnet-cli", "xtask"]),
     ("async-nats", &["webhook-bus"]),

@@ -89,15 +89,17 @@ pub(super) fn library_purity(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// actix-web would install signal handlers of its own.
+/// actix would install signal handlers of its own.
 pub(super) fn server_signals(facts: &Facts) -> Vec<Finding> {
     facts
         .rust_files()
         .filter(|file| is_library_source(&file.path))
         .filter(|file| {
-            file.text.contains("HttpServer::new") && !file.text.contains(".disable_signals()")
+            let builds = ["HttpServer::new", " Server::build()"];
+            builds.iter().any(|build| file.text.contains(build))
+                && !file.text.contains(".disable_signals()")
         })
-        .map(|file| Finding::new(&file.path, "an HttpServer needs .disable_signals()"))
+        .map(|file| Finding::new(&file.path, "a server of actix needs .disable_signals()"))
         .collect()
 }
 

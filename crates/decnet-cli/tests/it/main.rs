@@ -7,6 +7,7 @@ mod daemon;
 mod dead_letters;
 mod demo;
 mod disk;
+mod doors;
 mod feed;
 mod fixture;
 mod follow;

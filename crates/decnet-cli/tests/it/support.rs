@@ -113,7 +113,11 @@ impl Starter {
             "webhook" => args.extend(["--metrics-addr".into(), "127.0.0.1:0".into()]),
             _ => args.extend(["--port".into(), "0".into()]),
         }
-        let vars = vec![("DECNET_WEBHOOK_ALLOW_CIDRS".into(), LOOPBACK.into())];
+        let vars = vec![
+            ("DECNET_WEBHOOK_ALLOW_CIDRS".into(), LOOPBACK.into()),
+            // Tests scrape as Prometheus does where an operator lets it; who may is the API's test.
+            ("DECNET_API_OPEN_METRICS".into(), "true".into()),
+        ];
         Self {
             dir: dir.into(),
             args,

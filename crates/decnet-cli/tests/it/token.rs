@@ -23,9 +23,10 @@ async fn the_first_start_leaves_a_key_and_an_admin_token_for_its_owner_alone() {
 
     let mut list = decnet_list(dir.path(), decnet.url(), text.trim());
     succeeded(&finish(&mut list).await);
+    decnet.log().wait_for("its file is removed").await;
+    assert!(!token.exists(), "who used it has it");
 
     assert!(decnet.terminate().await.success());
-    fs::remove_file(&token).unwrap();
     let decnet = Decnet::serve(dir.path()).await;
     assert!(!token.exists(), "a second start makes no further token");
     drop(decnet);
@@ -123,4 +124,86 @@ async fn without_a_key_or_a_server_it_says_what_to_do() {
         "{}",
         stderr(&output)
     );
+}
+
+#[tokio::test]
+async fn the_first_token_is_awaited_by_later_starts_too() {
+    let dir = data_dir();
+    let token = dir.path().join("admin.token");
+    let mut first = Decnet::serve(dir.path()).await;
+    assert!(first.terminate().await.success());
+    let text = fs::read_to_string(&token).expect("nobody has used it");
+    let second = Decnet::serve(dir.path()).await;
+    succeeded(&finish(&mut decnet_list(dir.path(), second.url(), text.trim())).await);
+    second.log().wait_for("its file is removed").await;
+    assert!(!token.exists());
+}
+
+#[tokio::test]
+async fn a_bound_token_is_made_listed_and_revoked() {
+    let dir = data_dir();
+    let _decnet = Decnet::serve(dir.path()).await;
+    let create = [
+        "token",
+        "create",
+        "--role",
+        "publisher",
+        "--name",
+        "sensor-7",
+        "--topic",
+        "attacker.>",
+    ];
+    let made = run(dir.path(), &create).await;
+    let token = succeeded(&made).trim().to_owned();
+    let publish = async |topic: &str| {
+        let mut command = decnet(dir.path(), ["publish", topic, "{}"]);
+        finish(command.env("DECNET_TOKEN", &token)).await
+    };
+    succeeded(&publish("attacker.observed").await);
+    let refused = publish("decky.web-1.state").await;
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("may publish to attacker.>, not to decky.web-1.state"),
+        "{said}"
+    );
+
+    let listed = succeeded(&run(dir.path(), &["token", "list"]).await);
+    let row = listed
+        .lines()
+        .find(|line| line.contains("sensor-7"))
+        .expect(&listed);
+    assert!(
+        row.contains("valid") && row.contains("attacker.>"),
+        "{listed}"
+    );
+    let id = row.split_whitespace().next().unwrap();
+    assert!(stderr(&made).contains(id), "{}", stderr(&made));
+    assert!(
+        !listed.contains("decnet-cli"),
+        "its own tokens are over at once: {listed}"
+    );
+
+    succeeded(&run(dir.path(), &["token", "revoke", &token]).await);
+    let refused = publish("attacker.observed").await;
+    assert!(stderr(&refused).contains("401"), "{}", stderr(&refused));
+    let listed = succeeded(&run(dir.path(), &["token", "list"]).await);
+    assert!(listed.contains("revoked"), "{listed}");
+}
+
+#[tokio::test]
+async fn what_no_token_may_say_is_refused() {
+    let dir = data_dir();
+    for (args, expected) in [
+        (&["--role", "admin", "--ttl", "2y"][..], "use 1s to 1y"),
+        (
+            &["--role", "admin", "--topic", "attacker.>"],
+            "add --role publisher",
+        ),
+        (&["--role", "publisher", "--topic", "a..b"], "empty token"),
+    ] {
+        let output = run(dir.path(), &[&["token", "create"], args].concat()).await;
+        assert!(!output.status.success());
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Connection {
 struct State {
     /// Those that are being answered.
     requests: usize,
+    /// Whether there was one.
+    was_answered: bool,
     /// Whether something that they answered may not be written yet.
     is_answering: bool,
     /// When the last one was answered, or the connection made.
@@ -57,6 +59,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.requests -= 1;
+        state.was_answered = true;
         state.idle_since = Instant::now();
     }
 }
@@ -76,6 +79,7 @@ impl Connection {
             for_probes,
             state: Mutex::new(State {
                 requests: 0,
+                was_answered: false,
                 is_answering: false,
                 idle_since: now,
                 unread_since: None,
@@ -101,6 +105,11 @@ impl Connection {
             return Some(now.saturating_duration_since(since)).filter(|it| *it >= UNREAD_GRACE);
         }
         (state.requests == 0).then(|| now.saturating_duration_since(state.idle_since))
+    }
+
+    /// Whether it has answered a request.
+    pub(super) fn was_answered(&self) -> bool {
+        self.state().was_answered
     }
 
     /// Whether its client took too long to send a request or to read an answer.

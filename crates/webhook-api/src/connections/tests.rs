@@ -69,6 +69,27 @@ fn where_all_are_in_use_there_is_room_for_a_probe() {
 }
 
 #[test]
+fn a_probe_that_was_answered_goes_before_one_that_may_still_ask() {
+    let limits = ConnectionLimits {
+        total: 1,
+        per_address: 1,
+        probes: 2,
+    };
+    let connections = Connections::new(limits, ApiStats::default());
+    let start = Instant::now();
+    let admit = |second| {
+        let now = start + Duration::from_secs(second);
+        connections.admit(peer("192.0.2.1"), now).unwrap()
+    };
+    let busy = admit(0).request();
+    let (silent, answered) = (admit(1), admit(2));
+    drop(answered.request());
+    admit(3);
+    assert!(is_ended(&answered) && !is_ended(&silent));
+    drop(busy);
+}
+
+#[test]
 fn a_network_of_ipv6_is_one_address() {
     assert_eq!(
         network("2001:db8::1".parse().unwrap()),

@@ -67,6 +67,9 @@ async fn tokens_that_do_not_count() {
     let good = hs256(&with(|_| {}));
     assert_eq!(server.send_as(&good, "GET", ROUTE, None).await.status, 200);
 
+    let since = hs256(&with(|c| c["nbf"] = json!(now() - 1)));
+    assert_eq!(server.send_as(&since, "GET", ROUTE, None).await.status, 200);
+
     let mut refused = vec![
         sign(&json!({"alg": "none"}), &with(|_| {}), ""),
         sign(
@@ -82,6 +85,14 @@ async fn tokens_that_do_not_count() {
         sign(&json!({"typ": "JWT"}), &with(|_| {}), JWT_KEY),
         hs256(&with(|c| c["exp"] = json!(now() - 1))),
         hs256(&with(|c| c["iat"] = json!(now() + 60))),
+        hs256(&with(|c| c["nbf"] = json!(now() + 60))),
+        hs256(&with(|c| c["nbf"] = json!("soon"))),
+        hs256(&with(|c| c["topics"] = json!(["a..b"]))),
+        sign(
+            &json!({"alg": "HS256", "typ": "JWT", "crit": ["b64"], "b64": true}),
+            &with(|_| {}),
+            JWT_KEY,
+        ),
         hs256(&with(|c| c["aud"] = json!("decnet-swarm"))),
         hs256(&with(|c| c["iss"] = json!("somebody"))),
         hs256(&with(|c| c["typ"] = json!("refresh"))),

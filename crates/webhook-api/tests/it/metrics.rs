@@ -5,28 +5,29 @@ use webhook_api::{Answered, tokens::Role};
 
 use crate::server::{SCRAPED, Server, token};
 
-/// What a proxy adds; its peers are elsewhere.
-const FORWARDED: &str = "X-Forwarded-For: 192.0.2.7\r\n";
-
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_on_this_machine_need_no_token_and_others_do() {
+async fn metrics_want_a_token_that_may_read() {
     let server = Server::start().await;
     let reply = server.raw("GET", "/metrics", "", b"").await;
-    assert_eq!((reply.status, &reply.body[..]), (200, SCRAPED.as_bytes()));
-    let kind = reply.header("content-type");
-    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
-
-    let reply = server.raw("GET", "/metrics", FORWARDED, b"").await;
     reply.problem(401, "Could not validate credentials");
     for (role, status) in [
         (Role::Publisher, 403),
         (Role::Viewer, 200),
         (Role::Admin, 200),
     ] {
-        let headers = format!("{FORWARDED}Authorization: Bearer {}\r\n", token(role));
-        let reply = server.raw("GET", "/metrics", &headers, b"").await;
+        let reply = server.send_as(&token(role), "GET", "/metrics", None).await;
         assert_eq!(reply.status, status, "{role:?}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_open_where_that_is_configured() {
+    let server = Server::configured(|config| config.open_metrics = true).await;
+    let reply = server.raw("GET", "/metrics", "", b"").await;
+    assert_eq!((reply.status, &reply.body[..]), (200, SCRAPED.as_bytes()));
+    let kind = reply.header("content-type");
+    assert_eq!(kind, Some("text/plain; version=0.0.4; charset=utf-8"));
     server.stop().await;
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use webhook_api::{
     ApiConfig, ApiDeps, ApiError, ApiServer, ApiStats, Scrape,
-    tokens::{self, JwtSecret, Role},
+    tokens::{self, Grant, JwtSecret, Minted, Role},
 };
 use webhook_bus::{Bus, Journal, JournalConfig};
 use webhook_delivery::{DeliveryClient, DeliveryConfig, EgressPolicy};
@@ -32,15 +32,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::start_with(0).await
+        Self::start_with(0, |_| {}).await
+    }
+
+    /// With other settings than the defaults.
+    pub(crate) async fn configured(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::start_with(0, change).await
     }
 
     /// With a bus that refuses to publish: no disk has that much space left.
     pub(crate) async fn start_refusing() -> Self {
-        Self::start_with(u64::MAX).await
+        Self::start_with(u64::MAX, |_| {}).await
     }
 
-    async fn start_with(min_free_bytes: u64) -> Self {
+    async fn start_with(min_free_bytes: u64, change: impl FnOnce(&mut ApiConfig)) -> Self {
         crate::logs::capture();
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/decnet.db", dir.path().display());
@@ -55,6 +60,7 @@ impl Server {
         .unwrap();
         let mut config = ApiConfig::new(JwtSecret::parse(JWT_KEY).unwrap());
         config.port = 0;
+        change(&mut config);
         let stats = ApiStats::default();
         let deps = ApiDeps {
             store: store.clone(),
@@ -156,6 +162,20 @@ pub(crate) fn scrape() -> Scrape {
 pub(crate) fn token(role: Role) -> String {
     let secret = JwtSecret::parse(JWT_KEY).unwrap();
     tokens::mint(&secret, role, "tester", Duration::from_secs(600))
+}
+
+/// A publisher's token with more in it.
+pub(crate) fn publisher<'a>(change: impl FnOnce(&mut Grant<'a>)) -> Minted {
+    let mut grant = Grant {
+        role: Role::Publisher,
+        username: "sensor-7",
+        ttl: Duration::from_secs(600),
+        topics: &[],
+        events_per_second: None,
+        bytes_per_second: None,
+    };
+    change(&mut grant);
+    tokens::mint_grant(&JwtSecret::parse(JWT_KEY).unwrap(), &grant)
 }
 
 async fn journal(path: PathBuf, min_free_bytes: u64) -> Bus {

@@ -161,3 +161,36 @@ async fn patches_at_the_same_time_keep_each_others_settings() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_asked_for_again_when_the_url_leads_elsewhere() {
+    let server = Server::start().await;
+    let body = json!({
+        "name": "siem", "url": "https://siem.example/hook", "topic_patterns": ["attacker.>"],
+        "headers": {"authorization": "Bearer hunter2"},
+    });
+    let created = server.send("POST", "/api/v1/webhooks", Some(&body)).await;
+    let uuid = created.json()["uuid"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/webhooks/{uuid}");
+    let elsewhere = "https://other.example/hook";
+    for patch in [
+        json!({"url": elsewhere}),
+        json!({"url": "https://siem.example:8443/hook"}),
+        json!({"url": "http://siem.example/hook"}),
+        json!({"url": elsewhere, "headers": {"authorization": "***"}}),
+    ] {
+        let reply = server.send("PATCH", &path, Some(&patch)).await;
+        let detail = "must be given again, with their values, or as {} for none: the URL leads to another origin than the one that they were given for";
+        reply.wrong_fields(&[("headers", detail)]);
+    }
+    for patch in [
+        json!({"url": "https://siem.example/another/hook"}),
+        json!({"url": elsewhere, "headers": {"authorization": "Bearer new"}}),
+        json!({"url": "https://third.example/", "headers": {}}),
+        json!({"url": elsewhere}),
+    ] {
+        let reply = server.send("PATCH", &path, Some(&patch)).await;
+        assert_eq!(reply.status, 200, "{patch}: {:?}", reply.json());
+    }
+    server.stop().await;
+}

@@ -1,0 +1,228 @@
+//! Who comes to the doors of a server with nothing good in mind, and what an operator's signals do.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use crate::support::{
+    Decnet, PATIENCE, Starter, data_dir, decnet, finish, run, signal, stderr, succeeded,
+};
+
+/// One request, whose answer's status line is returned.
+async fn asked(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = [0; 512];
+    let count = stream.read(&mut answer).await?;
+    let text = String::from_utf8_lossy(&answer[..count]).into_owned();
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_hang_up_has_the_log_opened_again_and_ends_nothing() {
+    let dir = data_dir();
+    let log = dir.path().join("system.log");
+    let rotated = dir.path().join("system.log.1");
+    let mut decnet = Starter::new("serve", dir.path())
+        .var("DECNET_SYSTEM_LOGS", log.to_str().unwrap())
+        .start()
+        .await;
+    fs::rename(&log, &rotated).unwrap();
+    signal(decnet.pid(), "HUP").await;
+    decnet.log().wait_for("logs opened again").await;
+    assert!(fs::read_to_string(&log).unwrap().contains("opened again"));
+    assert!(
+        !fs::read_to_string(&rotated)
+            .unwrap()
+            .contains("opened again")
+    );
+
+    // A log that cannot be opened is told, and written on where it was.
+    fs::rename(&log, &rotated).unwrap();
+    fs::create_dir(&log).unwrap();
+    signal(decnet.pid(), "HUP").await;
+    decnet.log().wait_for("cannot be opened again").await;
+    assert!(
+        fs::read_to_string(&rotated)
+            .unwrap()
+            .contains("cannot be opened again")
+    );
+    assert_eq!(decnet.readiness().await.0, 200);
+    assert!(decnet.terminate().await.success());
+}
+
+#[tokio::test]
+async fn what_was_ignored_at_start_stays_ignored() {
+    let dir = data_dir();
+    let nohup = ["sh", "-c", "trap '' HUP INT; exec \"$0\" \"$@\""];
+    let mut decnet = Starter::new("serve", dir.path())
+        .wrapped(&nohup)
+        .start()
+        .await;
+    let status = fs::read_to_string(format!("/proc/{}/status", decnet.pid())).unwrap();
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+    };
+    assert_eq!((mask("SigIgn:") & 0b11, mask("SigCgt:") & 0b11), (0b11, 0));
+    signal(decnet.pid(), "INT").await;
+    signal(decnet.pid(), "HUP").await;
+    assert_eq!(decnet.readiness().await.0, 200);
+    assert!(decnet.terminate().await.success());
+}
+
+#[tokio::test]
+async fn the_programs_own_token_is_shown_to_no_impostor() {
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    decnet.kill().await;
+    // The address is still in the data directory; now somebody else listens there.
+    let impostor = TcpListener::bind(("127.0.0.1", decnet.port()))
+        .await
+        .unwrap();
+    let listening = tokio::spawn(async move {
+        let mut heard = String::new();
+        while let Ok(Ok((mut stream, _))) = timeout(PATIENCE, impostor.accept()).await {
+            let mut bytes = [0; 4096];
+            let count = stream.read(&mut bytes).await.unwrap_or(0);
+            heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            let body = r#"{"proof":"00","items":[]}"#;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if heard.contains("/end") {
+                break;
+            }
+        }
+        heard
+    });
+    let output = run(dir.path(), &["subscriptions", "list"]).await;
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("does not prove to have this machine's key"),
+        "{said}"
+    );
+    assert!(said.contains("DECNET_TOKEN"), "{said}");
+    let mut end = TcpStream::connect(("127.0.0.1", decnet.port()))
+        .await
+        .unwrap();
+    asked(&mut end, "/end").await.unwrap();
+    let heard = listening.await.unwrap();
+    assert!(heard.contains("/api/v1/proof?challenge="), "{heard}");
+    assert!(
+        !heard.to_ascii_lowercase().contains("authorization"),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
+async fn a_thousand_idle_connections_within_256_files_keep_nobody_out() {
+    let dir = data_dir();
+    let few_files = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""];
+    let mut decnet = Starter::new("serve", dir.path())
+        .wrapped(&few_files)
+        .start()
+        .await;
+    let mut idle = Vec::new();
+    for n in 0..1_000 {
+        let mut stream = TcpStream::connect(("127.0.0.1", decnet.port()))
+            .await
+            .unwrap();
+        if n % 2 == 0 {
+            let status = asked(&mut stream, "/healthz").await.unwrap();
+            assert_eq!(status, "HTTP/1.1 200 OK");
+        }
+        idle.push(stream);
+    }
+    let begun = Instant::now();
+    let mut probe = TcpStream::connect(("127.0.0.1", decnet.port()))
+        .await
+        .unwrap();
+    let status = asked(&mut probe, "/healthz").await.unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+    // The rest of the program has files left: a database, a bus, a request to a receiver.
+    let api = decnet.api().await;
+    succeeded(&finish(decnet_with(dir.path(), api.token()).args(["status"])).await);
+    let published = ["publish", "attacker.observed", "{}"];
+    succeeded(&finish(decnet_with(dir.path(), api.token()).args(published)).await);
+    decnet.log().wait_for("idle connections give way").await;
+    assert!(decnet.terminate().await.success());
+}
+
+fn decnet_with(dir: &std::path::Path, token: &str) -> tokio::process::Command {
+    let mut command = decnet(dir, [] as [&str; 0]);
+    command.env("DECNET_TOKEN", token);
+    command
+}
+
+#[tokio::test]
+async fn what_is_no_request_leaves_no_error_in_the_log() {
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(("127.0.0.1", decnet.port()))
+            .await
+            .unwrap();
+        stream.write_all(b"GARBAGE\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+    let page = crate::support::Scrape::of(decnet.url()).await;
+    let labels = [("route", "other"), ("method", "other"), ("status", "400")];
+    assert_eq!(
+        page.value("decnet_webhook_api_requests_total", &labels),
+        200.0
+    );
+    assert!(page.get("decnet_webhook_api_connections", &[]).is_some());
+    assert!(decnet.terminate().await.success());
+    let log = decnet.log().all().join("\n");
+    assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
+}
+
+#[tokio::test]
+async fn a_database_server_that_refuses_is_named_with_the_reason_within_seconds() {
+    for scheme in ["postgres", "mysql"] {
+        let dir = data_dir();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = closed.local_addr().unwrap().port();
+        drop(closed);
+        let url = format!("{scheme}://decnet:hunter2@127.0.0.1:{port}/decnet");
+        let begun = Instant::now();
+        let decnet = Starter::new("api", dir.path())
+            .var("DECNET_DATABASE_URL", &url)
+            .spawn();
+        decnet
+            .log()
+            .wait_for("idle until the database answers")
+            .await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+        let log = decnet.log().all().join("\n");
+        let reason = format!("127.0.0.1, port {port}: Connection refused");
+        assert!(log.contains(&reason), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+}
