@@ -6,7 +6,7 @@ mod proof;
 mod refusal;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -73,12 +73,11 @@ enum Token {
     Own {
         secret: JwtSecret,
         role: Role,
-        made: Mutex<Option<Made>>,
+        made: Mutex<Option<Arc<Made>>>,
     },
 }
 
 /// A token of our own, for the server that had proven that it may have one.
-#[derive(Clone)]
 struct Made {
     token: String,
     base: Url,
@@ -181,7 +180,7 @@ impl Client {
             && known.base == *base
             && known.at.elapsed() < OWN_RENEWAL
         {
-            return Ok(known.token);
+            return Ok(known.token.clone());
         }
         match proof::ask(&self.http, base, secret).await {
             Ok(true) => {}
@@ -195,11 +194,11 @@ impl Client {
             Err(error) => return Err(self.unreachable(base, reason(&error))),
         }
         let token = tokens::mint(secret, role, "decnet-cli", OWN_TTL);
-        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Made {
+        *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(Made {
             token: token.clone(),
             base: base.clone(),
             at: Instant::now(),
-        });
+        }));
         Ok(token)
     }
 

@@ -100,7 +100,7 @@ impl<'a> Writer<'a, '_> {
             _ => {
                 let end = self.outline.end(self.text, place.at, place.containers).at;
                 self.out
-                    .extend_from_slice(self.text[place.at..end].as_bytes());
+                    .extend_from_slice(&self.text.as_bytes()[place.at..end]);
             }
         }
         Ok(self.outline.end(self.text, place.at, place.containers))
