@@ -21,4 +21,5 @@ mod secrets;
 mod settings;
 mod severed;
 mod support;
+mod tokens;
 mod workers;
