@@ -123,10 +123,9 @@ impl Connections {
         let candidates = open.connections.values().filter(|it| {
             it.for_probes == probes && address.is_none_or(|address| it.address == address)
         });
-        // Of those for probes, one that was answered is over; another may be about to ask.
         let idlest = candidates
             .filter_map(|it| Some((it.useless_for(now)?, it)))
-            .max_by_key(|(idle, it)| (probes && it.was_answered(), *idle));
+            .max_by_key(|(idle, it)| (!it.is_about_to_ask(now), *idle));
         let Some((idle, victim)) = idlest.map(|(idle, it)| (idle, Arc::clone(it))) else {
             self.warn(open, "connections are refused: all of them are in use", now);
             return false;

@@ -16,7 +16,7 @@ const MAX_API_CONNECTIONS: usize = 512;
 /// Connections to receivers beyond which keeping more is of no use.
 const MAX_KEPT_CONNECTIONS: usize = 1_024;
 /// Connections for probes alone, beyond the API's others.
-const PROBES: usize = 16;
+const PROBES: usize = 32;
 
 /// How many files the process may open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use std::{
 
 /// How long a client may leave an answer unread before its connection counts as of no use.
 const UNREAD_GRACE: Duration = Duration::from_secs(1);
+/// How long a new connection's request may be on its way; until then others give way first.
+const ASKING_GRACE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a client reads on any link; who reads slower counts as not reading.
 const LEAST_RATE: f64 = 8192.0;
 
@@ -107,9 +109,10 @@ impl Connection {
         (state.requests == 0).then(|| now.saturating_duration_since(state.idle_since))
     }
 
-    /// Whether it has answered a request.
-    pub(super) fn was_answered(&self) -> bool {
-        self.state().was_answered
+    /// Whether it is new, and its first request may be on its way.
+    pub(super) fn is_about_to_ask(&self, now: Instant) -> bool {
+        let state = self.state();
+        !state.was_answered && now < state.idle_since + ASKING_GRACE
     }
 
     /// Whether its client took too long to send a request or to read an answer.

@@ -69,7 +69,7 @@ fn where_all_are_in_use_there_is_room_for_a_probe() {
 }
 
 #[test]
-fn a_probe_that_was_answered_goes_before_one_that_may_still_ask() {
+fn who_was_answered_goes_before_who_may_be_about_to_ask() {
     let limits = ConnectionLimits {
         total: 1,
         per_address: 1,
@@ -77,8 +77,8 @@ fn a_probe_that_was_answered_goes_before_one_that_may_still_ask() {
     };
     let connections = Connections::new(limits, ApiStats::default());
     let start = Instant::now();
-    let admit = |second| {
-        let now = start + Duration::from_secs(second);
+    let admit = |tenths| {
+        let now = start + Duration::from_millis(100) * tenths;
         connections.admit(peer("192.0.2.1"), now).unwrap()
     };
     let busy = admit(0).request();
