@@ -106,7 +106,8 @@ impl Connection {
         if let Some(since) = state.unread_since {
             return Some(now.saturating_duration_since(since)).filter(|it| *it >= UNREAD_GRACE);
         }
-        (state.requests == 0).then(|| now.saturating_duration_since(state.idle_since))
+        let is_idle = state.requests == 0 && !state.is_answering;
+        is_idle.then(|| now.saturating_duration_since(state.idle_since))
     }
 
     /// Whether it is new, and its first request may be on its way.

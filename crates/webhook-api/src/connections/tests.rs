@@ -28,6 +28,11 @@ impl Rig {
     }
 }
 
+fn answer(connection: &Arc<Connection>) {
+    drop(connection.request());
+    connection.flushed();
+}
+
 fn is_ended(connection: &Connection) -> bool {
     connection.ended().is_some()
 }
@@ -56,15 +61,19 @@ fn who_has_most_makes_room_for_others() {
 #[test]
 fn where_all_are_in_use_there_is_room_for_a_probe() {
     let rig = Rig::new();
-    let used: Vec<_> = (1..5)
-        .map(|n| rig.admit(&format!("192.0.2.{n}"), 0).unwrap().request())
+    let open: Vec<_> = (1..5)
+        .map(|n| rig.admit(&format!("192.0.2.{n}"), 0).unwrap())
         .collect();
+    let used: Vec<_> = open.iter().map(Connection::request).collect();
     let probe = rig.admit("192.0.2.9", 1).unwrap();
     assert!(probe.for_probes);
     // Probes are for a moment: the next one takes the place.
     assert!(rig.admit("192.0.2.9", 2).unwrap().for_probes);
     assert!(is_ended(&probe));
     drop(used);
+    // What they answered is not written yet.
+    assert!(rig.admit("192.0.2.9", 2).unwrap().for_probes);
+    open.iter().for_each(|it| it.flushed());
     assert!(!rig.admit("192.0.2.9", 3).unwrap().for_probes);
 }
 
@@ -83,7 +92,7 @@ fn who_was_answered_goes_before_who_may_be_about_to_ask() {
     };
     let busy = admit(0).request();
     let (silent, answered) = (admit(1), admit(2));
-    drop(answered.request());
+    answer(&answered);
     admit(3);
     assert!(is_ended(&answered) && !is_ended(&silent));
     drop(busy);
