@@ -109,6 +109,7 @@ impl Connections {
         let connection = Arc::new(Connection::new(open.last_id, peer, address, !has_room, now));
         open.add(&connection);
         self.stats.connections_open(open.connections.len());
+        self.stats.connection_admitted();
         Some(connection)
     }
 

@@ -23,6 +23,7 @@ struct Inner {
     events_refused: AtomicU64,
     pings_refused: AtomicU64,
     connections_open: AtomicUsize,
+    connections_admitted: AtomicU64,
     connections_gave_way: AtomicU64,
     connections_refused: AtomicU64,
     connections_timed_out: AtomicU64,
@@ -33,6 +34,8 @@ struct Inner {
 pub struct ConnectionCounts {
     /// Open now.
     pub open: usize,
+    /// All that were let in.
+    pub admitted: u64,
     /// Ended because others needed the room.
     pub gave_way: u64,
     /// Refused because all were in use.
@@ -79,6 +82,7 @@ impl ApiStats {
     pub fn connections(&self) -> ConnectionCounts {
         ConnectionCounts {
             open: self.0.connections_open.load(Relaxed),
+            admitted: self.0.connections_admitted.load(Relaxed),
             gave_way: self.0.connections_gave_way.load(Relaxed),
             refused: self.0.connections_refused.load(Relaxed),
             timed_out: self.0.connections_timed_out.load(Relaxed),
@@ -87,6 +91,10 @@ impl ApiStats {
 
     pub(crate) fn connections_open(&self, count: usize) {
         self.0.connections_open.store(count, Relaxed);
+    }
+
+    pub(crate) fn connection_admitted(&self) {
+        self.0.connections_admitted.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn connection_gave_way(&self) {
