@@ -14,7 +14,7 @@ const LEAST_SHARE: usize = 16;
 /// waits between two requests gives way.
 const MAX_API_CONNECTIONS: usize = 512;
 /// Connections to receivers beyond which keeping more is of no use.
-const MAX_KEPT_CONNECTIONS: usize = 1_024;
+const MAX_KEPT_CONNECTIONS: usize = 512;
 /// Connections for probes alone, beyond the API's others.
 const PROBES: usize = 32;
 
@@ -56,13 +56,6 @@ impl Descriptors {
     }
 
     /// Connections to receivers that may be kept for the next delivery, in sum.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the delivery client takes it once it has a limit in sum"
-        )
-    )]
     pub(crate) fn kept_connections(self) -> usize {
         self.quarter().min(MAX_KEPT_CONNECTIONS)
     }

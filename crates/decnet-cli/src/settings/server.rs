@@ -158,6 +158,7 @@ impl ServerSettings {
             borrowed: env.0.borrowed(),
         };
         let (host, port) = listen_address(env, http)?;
+        let descriptors = Descriptors::raise();
         Ok(Self {
             data_dir,
             database,
@@ -165,6 +166,7 @@ impl ServerSettings {
             embedded: storage.embedded.read(env)?,
             delivery: DeliveryConfig {
                 egress: egress(env)?,
+                max_kept_connections: descriptors.kept_connections(),
                 extra_roots: extra_roots(env)?,
                 ..DeliveryConfig::default()
             },
@@ -175,7 +177,7 @@ impl ServerSettings {
             origins,
             publish_quota: publish_quota(env)?,
             open_metrics: env.flag("DECNET_API_OPEN_METRICS")?.unwrap_or(false),
-            descriptors: Descriptors::raise(),
+            descriptors,
         })
     }
 
