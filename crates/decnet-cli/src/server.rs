@@ -346,8 +346,9 @@ impl Server {
         if let Some(token) = token {
             let (used, shutdown) = (token.used.clone(), self.shutdown.clone());
             let file = data_dir.admin_token();
-            self.spawn("first token", async move {
-                first_token::remove_when_used(&file, used, shutdown).await;
+            self.tasks.spawn("first token", async move {
+                first_token::remove_when_used(&file, used, shutdown.clone()).await;
+                shutdown.cancelled().await;
                 Ok(())
             });
         }
