@@ -11,7 +11,7 @@ use sea_orm::{
 use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
-    Claimed, Head, Store, StoreError, backend,
+    Claimed, Head, SkipOutcome, Store, StoreError, backend,
     entities::delivery::{self, Column, status_code},
     redelivery::{claimed, free, micros},
 };
@@ -75,8 +75,8 @@ impl Store {
     }
 
     /// Makes a dead letter of a delivery that waits, whatever its schedule says; what waited behind
-    /// it goes on. False when it does not wait, or is being tried at this moment.
-    pub async fn skip(&self, id: i64) -> Result<bool, StoreError> {
+    /// it goes on.
+    pub async fn skip(&self, id: i64) -> Result<SkipOutcome, StoreError> {
         let txn = self.begin_write().await?;
         let now = backend::clock(txn.backend());
         let skipped = delivery::Entity::update_many()
@@ -92,8 +92,22 @@ impl Store {
             .filter(free(txn.backend()))
             .exec(txn.conn())
             .await?;
-        txn.commit().await?;
-        Ok(skipped.rows_affected > 0)
+        if skipped.rows_affected > 0 {
+            txn.commit().await?;
+            return Ok(SkipOutcome::Skipped);
+        }
+        let found: Option<Option<i64>> = delivery::Entity::find_by_id(id)
+            .select_only()
+            .column(Column::NextAttemptAt)
+            .into_tuple()
+            .one(txn.conn())
+            .await?;
+        let outcome = match found {
+            None => SkipOutcome::NotFound,
+            Some(None) => SkipOutcome::NotWaiting,
+            Some(Some(_)) => SkipOutcome::BeingTried,
+        };
+        txn.unused(outcome).await
     }
 }
 

@@ -64,6 +64,7 @@ mod room;
 mod session;
 mod settings;
 mod snapshot;
+mod standing;
 mod store;
 mod subscriptions;
 mod tokens;
@@ -85,6 +86,6 @@ pub use tokens::TokenRow;
 pub use types::{
     AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
     FailedTurn, FailureCount, Head, NewSubscription, Pair, Patched, Position, SettingsChange,
-    Snapshot, SubscriptionPatch, SubscriptionView, Trip, UserRow,
+    SkipOutcome, Snapshot, Standing, SubscriptionPatch, SubscriptionView, Trip, UserRow,
 };
 pub use workers::{Beat, Roll, WORKER_PATIENCE, Worker};

@@ -8,7 +8,7 @@ use crate::{
     entities::{pair, state},
     fingerprint,
     pairs::{self, plan::Wish},
-    store, subscriptions,
+    standing, store, subscriptions,
 };
 
 impl Store {
@@ -78,9 +78,7 @@ fn assemble(
         views.push(SubscriptionView {
             epoch: state.map_or(0, |state| state.epoch),
             breaker: BreakerState::of(subscription.state, state, now),
-            pause_until: state
-                .and_then(|state| state.pause_until)
-                .map(UtcTime::from_micros),
+            pause_until: standing::pause_until(state),
             ahead_seq: state
                 .and_then(|state| state.ahead_seq)
                 .and_then(|seq| u64::try_from(seq).ok()),

@@ -117,6 +117,17 @@ pub struct SubscriptionView {
     pub ahead_seq: Option<u64>,
 }
 
+/// One subscription as people want to see it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The row.
+    pub subscription: Subscription,
+    /// Until when its receiver asked to be left alone (`Retry-After`), while that is to come.
+    pub paused_until: Option<UtcTime>,
+    /// When a tripped one is probed next; `None` when it is left to the operator.
+    pub next_probe_at: Option<UtcTime>,
+}
+
 /// A row that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BadRow {
@@ -273,6 +284,19 @@ pub struct Head {
     pub due_in: Duration,
     /// Whether somebody is trying it.
     pub is_leased: bool,
+}
+
+/// What became of giving a delivery up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipOutcome {
+    /// It is a dead letter.
+    Skipped,
+    /// There is no such delivery.
+    NotFound,
+    /// It has arrived, or is a dead letter already.
+    NotWaiting,
+    /// Somebody is trying it at this moment.
+    BeingTried,
 }
 
 /// What the breaker does with a subscription.

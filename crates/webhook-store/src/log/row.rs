@@ -48,6 +48,8 @@ pub struct DeliveryRow {
     pub updated_at: UtcTime,
     /// When it is tried again.
     pub next_attempt_at: Option<UtcTime>,
+    /// Whether the subscription's next events wait for it.
+    pub in_order: bool,
 }
 
 /// A delivery with everything that is kept of it.
@@ -116,6 +118,7 @@ impl DeliveryRow {
             created_at: UtcTime::from_micros(row.created_at),
             updated_at: UtcTime::from_micros(row.updated_at),
             next_attempt_at: row.next_attempt_at.map(UtcTime::from_micros),
+            in_order: row.in_order.unwrap_or(false),
         })
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use webhook_model::{DeliveryStatus::Retrying, Settings, UtcTime};
 use webhook_store::{
-    DeliveryRecord, NewSubscription, RetryOutcome, SettingsChange, Store, SubscriptionPatch,
+    DeliveryRecord, NewSubscription, RetryOutcome, SettingsChange, SkipOutcome, Store,
+    SubscriptionPatch,
 };
 
 use crate::support::*;
@@ -67,7 +68,7 @@ async fn a_head_is_seen_and_no_redelivery(database: Database) {
             .is_none()
     );
     assert!(store.head(&made.uuid).await.unwrap().unwrap().is_leased);
-    assert!(!store.skip(found.id).await.unwrap(), "it is being tried");
+    assert_eq!(store.skip(found.id).await.unwrap(), SkipOutcome::BeingTried);
 
     let later = DeliveryRecord {
         attempts: first.attempts + 1,
@@ -100,8 +101,9 @@ async fn a_head_is_retried_and_skipped(database: Database) {
         due_in(&store, &made.uuid).await.is_zero(),
         "and still the head"
     );
-    assert!(store.skip(id).await.unwrap());
-    assert!(!store.skip(id).await.unwrap());
+    assert_eq!(store.skip(id).await.unwrap(), SkipOutcome::Skipped);
+    assert_eq!(store.skip(id).await.unwrap(), SkipOutcome::NotWaiting);
+    assert_eq!(store.skip(id + 1).await.unwrap(), SkipOutcome::NotFound);
     assert_eq!(store.head(&made.uuid).await.unwrap(), None);
     // Tried again as a dead letter, it holds nobody up.
     assert_eq!(store.retry(id).await.unwrap(), RetryOutcome::Queued);

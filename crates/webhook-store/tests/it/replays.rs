@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use webhook_model::{
-    DeliveryStatus::{Dead, Delivered},
+    DeliveryStatus::{Dead, Delivered, Retrying},
     Subscription, TopicPattern, UtcTime,
 };
 use webhook_store::{DeliveryRecord, NewReplay, ReplayState, ReplayStep, Store};
@@ -12,6 +12,7 @@ use crate::support::*;
 
 on_each_engine!(
     dead_letters_are_queued_by_filter_and_bounded,
+    waiting_deliveries_are_due_now_by_filter,
     delivered_events_come_as_rows_of_their_own,
     a_job_that_cannot_go_on_says_why,
 );
@@ -95,6 +96,49 @@ async fn dead_letters_are_queued_by_filter_and_bounded(database: Database) {
     assert_eq!(retrying(&store).await, 286);
     assert_eq!(store.claim_replay("two", LEASE).await.unwrap(), None);
     assert_eq!(store.replay("nonsense").await.unwrap(), None);
+}
+
+async fn waiting_deliveries_are_due_now_by_filter(database: Database) {
+    const FUTURE: i64 = 4_000_000_000_000_000;
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let waits = |seq| DeliveryRecord {
+        round: 3,
+        topic: if seq % 2 == 0 {
+            "system.x"
+        } else {
+            "attacker.x"
+        }
+        .into(),
+        ..due_at(&made, seq, FUTURE)
+    };
+    let batch: Vec<_> = (1..=6).map(waits).chain([dead(&made, 7)]).collect();
+    store.record(&batch).await.unwrap();
+    let claim = async || {
+        let claimed = store.claim(&made.uuid, 9, "one", LEASE).await.unwrap();
+        let mut found: Vec<_> = claimed.iter().map(|row| (row.seq, row.round)).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(claim().await, []);
+    let new = NewReplay {
+        status: Retrying,
+        topic: Some(TopicPattern::parse("attacker.>").unwrap()),
+        ..all(&made)
+    };
+    assert_eq!(store.count_replay(&new).await.unwrap(), 3);
+    let job = store.create_replay(new).await.unwrap().unwrap();
+    store.claim_replay("one", LEASE).await.unwrap().unwrap();
+    let step = store.advance_dead_letters(&job.id, "one").await.unwrap();
+    assert_eq!(step, ReplayStep::Done);
+    let done = store.replay(&job.id).await.unwrap().unwrap();
+    assert_eq!((done.status, done.state), (Retrying, ReplayState::Done));
+    assert_eq!((done.matched, done.replayed, done.unavailable), (3, 3, 0));
+    assert_eq!(
+        claim().await,
+        [(1, 3), (3, 3), (5, 3)],
+        "due, and as far in their schedules as before"
+    );
 }
 
 async fn delivered_events_come_as_rows_of_their_own(database: Database) {

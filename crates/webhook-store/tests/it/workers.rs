@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use webhook_model::{DeliveryStatus::Retrying, UtcTime};
-use webhook_store::{Beat, DeliveryRecord};
+use webhook_store::{Beat, DeliveryRecord, SubscriptionPatch};
 
 use crate::support::{Database, at, down, new, on_each_engine, record};
 
@@ -11,6 +11,7 @@ on_each_engine!(
     everybody_sees_the_same_roll,
     a_dead_workers_leases_are_free_and_no_others,
     a_receivers_pause_is_for_everybody_until_something_changes,
+    what_is_held_back_is_seen_while_it_is,
     a_failure_in_place_counts_like_a_recorded_one,
 );
 
@@ -100,6 +101,37 @@ async fn a_receivers_pause_is_for_everybody_until_something_changes(database: Da
             .unwrap()
     );
     assert_eq!(read().await.pause_until, None);
+}
+
+async fn what_is_held_back_is_seen_while_it_is(database: Database) {
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let seen = async || {
+        let one = store.get(&made.uuid).await.unwrap().unwrap();
+        let one = store.standing(one).await.unwrap();
+        let all = store.standings().await.unwrap();
+        assert_eq!(all.len(), 1);
+        let found = (one.paused_until, one.next_probe_at);
+        assert_eq!((all[0].paused_until, all[0].next_probe_at), found);
+        found
+    };
+    assert_eq!(seen().await, (None, None));
+    let epoch = store.snapshot().await.unwrap().subscriptions[0].epoch;
+    let over = UtcTime::from_micros(1_000);
+    assert!(store.pause_until(&made.uuid, epoch, over).await.unwrap());
+    assert_eq!(seen().await, (None, None), "that is over");
+    let later = UtcTime::from_micros(4_000_000_000_000_000);
+    assert!(store.pause_until(&made.uuid, epoch, later).await.unwrap());
+    assert_eq!(seen().await, (Some(later), None));
+    let trip = down("http 503", Some(later));
+    assert!(store.trip(&made.uuid, epoch, trip).await.unwrap());
+    assert_eq!(seen().await, (None, Some(later)));
+    let off = SubscriptionPatch {
+        enabled: Some(false),
+        ..SubscriptionPatch::default()
+    };
+    store.patch(&made.uuid, off, &at(1)).await.unwrap();
+    assert_eq!(seen().await, (None, None));
 }
 
 async fn a_failure_in_place_counts_like_a_recorded_one(database: Database) {

@@ -8,7 +8,7 @@ use webhook_model::{
     DeliveryStatus::{Dead, Retrying},
     Settings, State, TopicPattern,
 };
-use webhook_store::{RetryOutcome, SubscriptionPatch};
+use webhook_store::{RetryOutcome, SkipOutcome, SubscriptionPatch};
 use webhook_testkit::{Behaviour, Receiver, Reconciler};
 use webhook_worker::WorkerConfig;
 
@@ -257,7 +257,7 @@ async fn an_ordered_head_is_a_row_that_can_be_skipped() {
     receiver.wait_for(before + 4, PATIENCE).await;
     let skipped = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        while !rig.store.skip(head.id).await.unwrap() {
+        while rig.store.skip(head.id).await.unwrap() != SkipOutcome::Skipped {
             ticks.tick().await;
         }
     };
