@@ -6,7 +6,7 @@ mod view;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_store::RetryOutcome;
+use webhook_store::{RetryOutcome, SkipOutcome};
 
 pub(crate) use self::query::id as id_text;
 use self::view::{DeliveryPage, DeliveryStatusName, DetailBody};
@@ -23,6 +23,16 @@ pub(crate) struct Retried {
     id: i64,
     /// Always `retrying`.
     #[schema(example = "retrying")]
+    status: &'static str,
+}
+
+/// A delivery that was given up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Skipped {
+    #[schema(example = 7)]
+    id: i64,
+    /// Always `dead`.
+    #[schema(example = "dead")]
     status: &'static str,
 }
 
@@ -177,6 +187,45 @@ pub(crate) async fn purge(call: Call) -> Answer {
         })
         .await?;
     json(StatusCode::OK, &Purged { purged })
+}
+
+/// Give a delivery up
+///
+/// Makes a dead letter of one that waits to be tried again, whatever its schedule says. Meant for
+/// the one that the next events of an `ordered` subscription wait for (`in_order`).
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/skip", tag = "deliveries", operation_id = "skipDelivery",
+    security(("bearer" = [])),
+    params(("id" = String, Path, description = "The delivery's `id`; any text may be asked for.")),
+    responses(
+        (status = 202, description = "It is a dead letter.", body = Skipped),
+        (status = 401, response = crate::openapi::Unauthenticated),
+        (status = 403, response = crate::openapi::Forbidden),
+        (status = 404, response = crate::openapi::DeliveryNotFound),
+        (status = 409, response = crate::openapi::NotSkipped),
+        (status = 500, response = crate::openapi::Internal),
+        (status = 503, response = crate::openapi::Away),
+    ))]
+pub(crate) async fn skip(call: Call) -> Answer {
+    let (caller, id) = (call.caller()?, id(&call)?);
+    call.api
+        .work(move |api| async move {
+            match api.deps.store.skip(id).await? {
+                SkipOutcome::Skipped => {
+                    tracing::info!(id, by = ?caller.username, "delivery is given up");
+                    Ok(())
+                }
+                SkipOutcome::NotFound => Err(Problem::DeliveryNotFound),
+                SkipOutcome::NotWaiting => Err(Problem::NotSkipped(
+                    "The delivery does not wait: it has arrived or is a dead letter",
+                )),
+                SkipOutcome::BeingTried => Err(Problem::NotSkipped(
+                    "The delivery is being tried at this moment; ask again in a few seconds",
+                )),
+            }
+        })
+        .await?;
+    let status = "dead";
+    json(StatusCode::ACCEPTED, &Skipped { id, status })
 }
 
 fn id(call: &Call) -> Result<i64, Problem> {

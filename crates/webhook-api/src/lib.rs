@@ -41,6 +41,7 @@ mod stats;
 mod status;
 mod subscriptions;
 pub mod tokens;
+mod troubles;
 mod worker;
 
 pub use api::ApiDeps;

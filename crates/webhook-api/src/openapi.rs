@@ -55,6 +55,8 @@ problems! {
     ReplayNotFound 404 "Not Found" "Replay not found";
     /// It has arrived, has no body that could be sent, or its subscription is gone.
     NotRetried 409 "Conflict" "The delivery has arrived already";
+    /// It does not wait to be tried again, or is being tried at this moment.
+    NotSkipped 409 "Conflict" "The delivery does not wait: it has arrived or is a dead letter";
     /// The body did not arrive within 30 s.
     BodyTimeout 408 "Request Timeout" "The body did not arrive in time";
     /// Another subscription has the name.
@@ -104,7 +106,8 @@ const PART_BYTES: usize = 16 << 10;
     paths(
         subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::change,
         subscriptions::delete, subscriptions::test, crate::events::publish,
-        deliveries::list, deliveries::show, deliveries::retry, deliveries::purge, crate::status::show,
+        deliveries::list, deliveries::show, deliveries::retry, deliveries::skip, deliveries::purge,
+        crate::status::show,
         crate::replays::create, crate::replays::show,
         crate::bearers::list, crate::bearers::revoke, crate::bearers::prove,
         crate::health::healthz, crate::health::readyz, crate::metrics::metrics, document,
@@ -113,7 +116,7 @@ const PART_BYTES: usize = 16 << 10;
         schemas(ProblemBody, WrongField),
         responses(
             Malformed, BadCreate, BadPatch, Unauthenticated, Forbidden, PublishForbidden,
-            WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, TooLarge,
+            WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, NotSkipped, TooLarge,
             UnsupportedMedia, Invalid, InvalidQuery, TooMany, OverQuota, Internal, Away, NotReady,
         ),
     ),

@@ -61,6 +61,8 @@ pub(crate) enum Problem {
     ReplayNotFound,
     /// A delivery that cannot be tried again, and why.
     NotRetried(&'static str),
+    /// A delivery that cannot be given up, and why.
+    NotSkipped(&'static str),
     /// A route without that method; the methods that it has.
     MethodNotAllowed(String),
     /// The body did not arrive in time.
@@ -151,7 +153,7 @@ impl Problem {
             | Self::ReplayNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NameTaken | Self::NotRetried(_) => StatusCode::CONFLICT,
+            Self::NameTaken | Self::NotRetried(_) | Self::NotSkipped(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -195,7 +197,7 @@ impl Problem {
             Self::WebhookNotFound => "Webhook not found",
             Self::DeliveryNotFound => "Delivery not found",
             Self::ReplayNotFound => "Replay not found",
-            Self::NotRetried(why) => why,
+            Self::NotRetried(why) | Self::NotSkipped(why) => why,
             Self::MethodNotAllowed(allow) => return format!("This route takes {allow}"),
             Self::BodyTimeout => "The body did not arrive in time",
             Self::NameTaken => "Webhook name already exists",

@@ -18,7 +18,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "documents what `read` reads")]
 pub(crate) struct ReplayRequest {
-    /// `dead` or `delivered`.
+    /// `dead`, `retrying` (what waits is due now, and its schedule goes on) or `delivered`.
     #[schema(default = "dead")]
     status: Option<String>,
     /// A pattern that their topic matches.
@@ -64,7 +64,8 @@ pub(crate) struct ReplayBody {
 
 /// Replay deliveries
 ///
-/// Dead letters, or what was delivered as long as the bus retains it, with the same event ids.
+/// Dead letters, or what was delivered as long as the bus retains it, with the same event ids; or
+/// what waits to be tried again, now.
 #[utoipa::path(post, path = "/api/v1/webhooks/{uuid}/replay", tag = "deliveries", operation_id = "replayWebhook",
     security(("bearer" = [])),
     params(("uuid" = String, Path, description = "The subscription's `uuid`; any text may be asked for.")),
@@ -129,7 +130,7 @@ pub(crate) async fn show(call: Call) -> Answer {
 fn read(body: &[u8], subscription: String) -> Result<(NewReplay, bool), Problem> {
     let mut fields = Fields::read(body)?;
     let status = fields.text("status", |text| match text.parse() {
-        Ok(DeliveryStatus::Retrying) | Err(_) => Err("must be dead or delivered"),
+        Err(_) => Err("must be dead, retrying or delivered"),
         Ok(status) => Ok(status),
     });
     let new = NewReplay {

@@ -47,6 +47,7 @@ pub(crate) const ROUTES: &[Route] = routes![
     DELETE "/api/v1/deliveries"             Admin   => deliveries::purge,
     GET    "/api/v1/deliveries/{id}"        Read    => deliveries::show,
     POST   "/api/v1/deliveries/{id}/retry"  Admin   => deliveries::retry,
+    POST   "/api/v1/deliveries/{id}/skip"   Admin   => deliveries::skip,
     GET    "/api/v1/replays/{id}"           Read    => replays::show,
     GET    "/api/v1/status"                 Read    => status::show,
     GET    "/api/v1/tokens"                 Admin   => bearers::list,

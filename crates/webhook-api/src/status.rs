@@ -13,6 +13,7 @@ use webhook_store::{Counts, Worker};
 use crate::{
     backlog::{self, Backlog},
     routes::{Answer, Call, json},
+    troubles::Troubles,
 };
 
 /// How long the answer waits for one dependency; one that hangs is as good as away.
@@ -33,6 +34,9 @@ pub(crate) struct StatusBody {
     /// By state; null when the database cannot be reached.
     #[schema(required = true)]
     subscriptions: Option<SubscriptionCounts>,
+    /// Which get nothing at present, and why; null when the database cannot be reached.
+    #[schema(required = true)]
+    troubles: Option<Troubles>,
     /// Those that have not arrived; null when the database cannot be reached.
     #[schema(required = true)]
     deliveries: Option<DeliveryCounts>,
@@ -135,13 +139,14 @@ pub(crate) async fn show(call: Call) -> Answer {
     let body = call
         .api
         .work(|api| async move {
-            let (bus, counts, workers, backlog) = tokio::join!(
+            let (bus, counts, workers, standings, backlog) = tokio::join!(
                 within(async {
                     api.deps.bus.position().await.map_err(|e| e.to_string())?;
                     Ok(api.deps.bus.status().await)
                 }),
                 within(async { api.deps.store.counts().await.map_err(|e| e.to_string()) }),
                 within(async { api.deps.store.workers().await.map_err(|e| e.to_string()) }),
+                within(async { api.deps.store.standings().await.map_err(|e| e.to_string()) }),
                 within(async {
                     let snapshot = api.deps.store.snapshot().await;
                     let views = snapshot.map_err(|e| e.to_string())?.subscriptions;
@@ -152,6 +157,7 @@ pub(crate) async fn show(call: Call) -> Answer {
             Ok(StatusBody {
                 workers: known("workers", workers).map(worker_bodies),
                 worker: (api.deps.worker.as_ref()).map(|worker| worker.report().doing),
+                troubles: known("troubles", standings).map(Troubles::of),
                 backlog: known("backlog", backlog),
                 ..StatusBody::new(known("bus", bus), known("database", counts))
             })
@@ -165,6 +171,7 @@ impl StatusBody {
         Self {
             workers: None,
             worker: None,
+            troubles: None,
             backlog: None,
             database: DatabaseBody {
                 reachable: counts.is_some(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_delivery::{FailureKind, PreparedEvent};
 use webhook_model::{Event, Subscription};
-use webhook_store::{Patched, Position, StoreError};
+use webhook_store::{Patched, Position, Standing, StoreError};
 
 pub(crate) use self::{
     input::{CreateBody, PatchBody},
@@ -81,7 +81,7 @@ pub(crate) async fn create(call: Call) -> Answer {
             let created = api.deps.store.create(new, &position).await?;
             tracing::info!(uuid = created.uuid, name = created.name, by = ?caller.username, "subscription created");
             api.signal_change().await;
-            Ok(created)
+            Ok(Standing::free(created))
         })
         .await?;
     json(
@@ -106,7 +106,7 @@ pub(crate) async fn list(call: Call) -> Answer {
     let bus = call.api.deps.bus.clone();
     let all = call
         .api
-        .work(|api| async move { Ok(api.deps.store.list().await?) })
+        .work(|api| async move { Ok(api.deps.store.standings().await?) })
         .await?;
     let all: Vec<_> = (all.iter())
         .map(|it| SubscriptionBody::new(it, &bus))
@@ -129,7 +129,11 @@ pub(crate) async fn list(call: Call) -> Answer {
 pub(crate) async fn show(call: Call) -> Answer {
     let bus = call.api.deps.bus.clone();
     let subscription = load(&call).await?;
-    json(StatusCode::OK, &SubscriptionBody::new(&subscription, &bus))
+    let standing = call
+        .api
+        .work(|api| async move { Ok(api.deps.store.standing(subscription).await?) })
+        .await?;
+    json(StatusCode::OK, &SubscriptionBody::new(&standing, &bus))
 }
 
 /// Change a subscription
@@ -161,7 +165,7 @@ pub(crate) async fn change(call: Call) -> Answer {
     let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
     let body = call.body().await?;
     let patch = input::patch(&body.bytes, api.deps.delivery.egress())?;
-    let (subscription, dropped) = api
+    let (standing, dropped) = api
         .work(|api| async move {
             let position = api.position().await?;
             let patched = write(&api, &uuid, patch, &position).await?;
@@ -172,12 +176,13 @@ pub(crate) async fn change(call: Call) -> Answer {
                 tracing::info!(uuid, by = ?caller.username, "subscription changed");
                 api.signal_change().await;
             }
-            Ok((patched.subscription, dropped))
+            let standing = api.deps.store.standing(patched.subscription).await?;
+            Ok((standing, dropped))
         })
         .await?;
     json(
         StatusCode::OK,
-        &PatchedSubscription::new(&subscription, dropped, &bus),
+        &PatchedSubscription::new(&standing, dropped, &bus),
     )
 }
 

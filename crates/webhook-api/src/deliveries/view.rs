@@ -45,6 +45,9 @@ pub(crate) struct DeliveryBody {
     /// When it is tried again.
     #[schema(required = true, value_type = Option<String>, format = DateTime, example = "2026-04-24T12:00:37.000000Z")]
     next_attempt_at: Option<UtcTime>,
+    /// Whether the next events of its subscription, an `ordered` one, wait for it.
+    #[schema(example = false)]
+    in_order: bool,
 }
 
 /// Where a delivery stands.
@@ -137,6 +140,7 @@ impl DeliveryBody {
             created_at: row.created_at,
             updated_at: row.updated_at,
             next_attempt_at: row.next_attempt_at,
+            in_order: row.in_order,
         }
     }
 }

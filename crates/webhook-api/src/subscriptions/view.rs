@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_bus::Bus;
-use webhook_model::{Secret, Subscription, UtcTime};
+use webhook_model::{Secret, UtcTime};
+use webhook_store::Standing;
 
 use super::input::REDACTED;
 
@@ -48,6 +49,13 @@ pub(crate) struct SubscriptionBody {
     /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).
     #[schema(value_type = StateName, example = "active")]
     state: &'static str,
+    /// Until when the receiver asked to be left alone (`Retry-After`): nothing goes out before. Null
+    /// when that is over.
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = json!(null))]
+    paused_until: Option<UtcTime>,
+    /// When a tripped one is probed next; null when it is not tripped, or waits for an operator.
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = json!(null))]
+    next_probe_at: Option<UtcTime>,
     /// Most deliveries that are worked on at the same time.
     #[schema(example = 64)]
     max_in_flight: u32,
@@ -105,7 +113,8 @@ pub(crate) struct PatchedSubscription {
 }
 
 impl SubscriptionBody {
-    pub(super) fn new(subscription: &Subscription, bus: &Bus) -> Self {
+    pub(super) fn new(standing: &Standing, bus: &Bus) -> Self {
+        let subscription = &standing.subscription;
         let settings = &subscription.settings;
         Self {
             uuid: subscription.uuid.clone(),
@@ -126,6 +135,8 @@ impl SubscriptionBody {
             updated_at: subscription.updated_at,
             warnings: subscription.warnings(|it| bus.carries(it), &bus.carried()),
             state: subscription.state.as_str(),
+            paused_until: standing.paused_until,
+            next_probe_at: standing.next_probe_at,
             max_in_flight: settings.max_in_flight(),
             rate_per_second: settings.rate_per_second(),
             burst: settings.burst().unwrap_or(0),
@@ -140,18 +151,18 @@ impl SubscriptionBody {
 }
 
 impl CreatedSubscription {
-    pub(super) fn new(subscription: &Subscription, secret: &Secret, bus: &Bus) -> Self {
+    pub(super) fn new(standing: &Standing, secret: &Secret, bus: &Bus) -> Self {
         Self {
-            subscription: SubscriptionBody::new(subscription, bus),
+            subscription: SubscriptionBody::new(standing, bus),
             secret: secret.expose().to_owned(),
         }
     }
 }
 
 impl PatchedSubscription {
-    pub(super) fn new(subscription: &Subscription, dropped_events: Option<u64>, bus: &Bus) -> Self {
+    pub(super) fn new(standing: &Standing, dropped_events: Option<u64>, bus: &Bus) -> Self {
         Self {
-            subscription: SubscriptionBody::new(subscription, bus),
+            subscription: SubscriptionBody::new(standing, bus),
             dropped_events,
         }
     }

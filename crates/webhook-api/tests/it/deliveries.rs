@@ -106,7 +106,7 @@ async fn rows_are_listed_latest_first() {
         "status": "retrying", "attempts": 1, "status_code": 503, "error": "http 503",
         "duration_ms": 12, "created_at": "2026-04-24T12:00:04.000000Z",
         "updated_at": "2026-04-24T12:00:04.000000Z",
-        "next_attempt_at": "2026-04-24T12:00:34.000000Z",
+        "next_attempt_at": "2026-04-24T12:00:34.000000Z", "in_order": false,
     });
     assert_eq!(waiting, expected);
     server.stop().await;
@@ -289,6 +289,57 @@ async fn dead_letters_and_waiting_ones_are_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_given_up() {
+    let server = Server::start().await;
+    let uuid = fill(&server).await;
+    let head = DeliveryRecord {
+        in_order: true,
+        ..record(&uuid, 10, DeliveryStatus::Retrying)
+    };
+    server.store.record(&[head]).await.unwrap();
+    let skip = async |event: &str| {
+        let id = id_of(&server, event).await;
+        let path = format!("{ROUTE}/{id}/skip");
+        (id, server.send("POST", &path, None).await)
+    };
+    assert_eq!(
+        list(&server, "event_id=event-10").await["items"][0]["in_order"],
+        true
+    );
+    let (id, skipped) = skip("event-10").await;
+    assert_eq!(
+        (skipped.status, skipped.json()),
+        (202, json!({"id": id, "status": "dead"}))
+    );
+    let path = format!("{ROUTE}/{id}");
+    let shown = server.send("GET", &path, None).await.json();
+    assert_eq!(
+        (&shown["status"], &shown["error"]),
+        (&json!("dead"), &json!("skipped by an operator"))
+    );
+    assert_eq!(
+        (&shown["in_order"], &shown["next_attempt_at"]),
+        (&json!(false), &Value::Null)
+    );
+    for event in ["event-10", "event-0", "event-2"] {
+        let (_, refused) = skip(event).await;
+        refused.problem(
+            409,
+            "The delivery does not wait: it has arrived or is a dead letter",
+        );
+    }
+    let lease = Duration::from_secs(60);
+    let claimed = server.store.claim(&uuid, 9, "worker", lease).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    let (_, tried) = skip("event-1").await;
+    tried.problem(
+        409,
+        "The delivery is being tried at this moment; ask again in a few seconds",
+    );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_id_may_be_asked_for() {
     let server = Server::start().await;
     for id in [
@@ -303,10 +354,11 @@ async fn any_id_may_be_asked_for() {
     ] {
         let shown = server.send("GET", &format!("{ROUTE}/{id}"), None).await;
         shown.problem(404, "Delivery not found");
-        let retried = server
-            .send("POST", &format!("{ROUTE}/{id}/retry"), None)
-            .await;
-        retried.problem(404, "Delivery not found");
+        for action in ["retry", "skip"] {
+            let path = format!("{ROUTE}/{id}/{action}");
+            let asked = server.send("POST", &path, None).await;
+            asked.problem(404, "Delivery not found");
+        }
     }
     server.stop().await;
 }
@@ -317,6 +369,7 @@ async fn viewers_read_and_publishers_do_not() {
     fill(&server).await;
     let path = format!("{ROUTE}/{}", id_of(&server, "event-0").await);
     let retry = format!("{path}/retry");
+    let skip = format!("{path}/skip");
     for (role, method, path, status) in [
         (Role::Viewer, "GET", ROUTE, 200),
         (Role::Viewer, "GET", &path, 200),
@@ -324,6 +377,8 @@ async fn viewers_read_and_publishers_do_not() {
         (Role::Publisher, "GET", ROUTE, 403),
         (Role::Publisher, "GET", &path, 403),
         (Role::Publisher, "POST", &retry, 403),
+        (Role::Viewer, "POST", &skip, 403),
+        (Role::Publisher, "POST", &skip, 403),
     ] {
         let reply = server.send_as(&token(role), method, path, None).await;
         assert_eq!(reply.status, status, "{role} {method} {path}");

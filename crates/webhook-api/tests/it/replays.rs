@@ -23,6 +23,10 @@ async fn a_job_is_made_and_shown() {
     );
     assert_eq!(dry["matched"], 1);
 
+    let waiting = json!({"status": "retrying", "error": "503", "dry_run": true});
+    let waiting = server.send("POST", &path, Some(&waiting)).await.json();
+    assert_eq!(waiting["matched"], 2);
+
     let made = server.send("POST", &path, Some(&json!({}))).await;
     assert_eq!(made.status, 202, "{made:?}");
     let made = made.json();
@@ -58,12 +62,12 @@ async fn what_is_wrong_or_missing_is_told() {
     }
     let reply = server.send("GET", "/api/v1/replays/x", None).await;
     reply.problem(404, "Replay not found");
-    let body = json!({"status": "retrying", "dry_run": "yes", "error": "a\0"});
+    let body = json!({"status": "gone", "dry_run": "yes", "error": "a\0"});
     let reply = server
         .send("POST", "/api/v1/webhooks/x/replay", Some(&body))
         .await;
     reply.wrong_fields(&[
-        ("status", "must be dead or delivered"),
+        ("status", "must be dead, retrying or delivered"),
         ("error", "contains a NUL character"),
         ("dry_run", "must be true or false, not a string"),
     ]);

@@ -1,9 +1,12 @@
 //! What an operator asks first.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use webhook_api::tokens::Role;
 use webhook_bus::ConsumerSpec;
-use webhook_store::{Beat, WORKER_PATIENCE};
+use webhook_model::UtcTime;
+use webhook_store::{Beat, Trip, WORKER_PATIENCE};
 
 use crate::{
     deliveries,
@@ -115,5 +118,71 @@ async fn workers_and_what_waits_for_them() {
     });
     assert_eq!(waiting["backlog"], expected);
     drop(consumer);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_nothing_is_named_with_cause_and_end() {
+    let server = Server::start().await;
+    let nobody = json!({"asked_for_pause": 0, "subscriptions": [], "more": 0});
+    let body = server.send("GET", ROUTE, None).await.json();
+    assert_eq!(body["troubles"], nobody);
+
+    let (slow, down) = (server.create("slow").await, server.create("down").await);
+    server.create("well").await;
+    let epoch = async |uuid: &str| {
+        let snapshot = server.store.snapshot().await.unwrap();
+        let found = snapshot.subscriptions.into_iter();
+        let mut found = found.filter(|view| view.subscription.uuid == uuid);
+        found.next().unwrap().epoch
+    };
+    let until = UtcTime::now() + Duration::from_secs(3_000);
+    let paused = server.store.pause_until(&slow, epoch(&slow).await, until);
+    assert!(paused.await.unwrap());
+    let trip = Trip {
+        cause: Some("http 503"),
+        probe_at: Some(until),
+        answers: false,
+    };
+    let tripped = server.store.trip(&down, epoch(&down).await, trip);
+    assert!(tripped.await.unwrap());
+
+    let body = server
+        .send_as(&token(Role::Viewer), "GET", ROUTE, None)
+        .await
+        .json();
+    let until = until.rfc3339().to_string();
+    let since = &body["troubles"]["subscriptions"][0]["since"];
+    assert!(since.is_string(), "{body}");
+    let expected = json!({
+        "asked_for_pause": 1, "more": 0, "subscriptions": [
+            {"subscription": down, "name": "down", "state": "tripped", "reason": "http 503",
+             "since": since, "paused_until": null, "next_probe_at": until},
+            {"subscription": slow, "name": "slow", "state": "waiting", "reason": null,
+             "since": null, "paused_until": until, "next_probe_at": null},
+        ],
+    });
+    assert_eq!(body["troubles"], expected);
+
+    let listed = server.send("GET", "/api/v1/webhooks", None).await.json();
+    for (uuid, state, paused_until, next_probe_at) in [
+        (&slow, "active", json!(until), Value::Null),
+        (&down, "tripped", Value::Null, json!(until)),
+    ] {
+        let route = format!("/api/v1/webhooks/{uuid}");
+        let shown = server.send("GET", &route, None).await.json();
+        let found = (shown["state"].as_str(), &shown["paused_until"]);
+        assert_eq!(found, (Some(state), &paused_until));
+        assert_eq!(shown["next_probe_at"], next_probe_at);
+        assert!(listed.as_array().unwrap().contains(&shown), "{listed}");
+        let same = json!({"name": shown["name"]});
+        let patched = server.send("PATCH", &route, Some(&same)).await.json();
+        assert_eq!(patched["paused_until"], paused_until, "nothing changed");
+        assert_eq!(patched["next_probe_at"], next_probe_at);
+    }
+    let route = format!("/api/v1/webhooks/{down}");
+    let enabled = json!({"enabled": true});
+    let patched = server.send("PATCH", &route, Some(&enabled)).await.json();
+    assert_eq!(patched["next_probe_at"], Value::Null);
     server.stop().await;
 }

@@ -9,7 +9,7 @@ use crate::server::Server;
 const ROUTE: &str = "/api/v1/webhooks";
 
 /// Contract §2's fields in its order, then this project's own.
-const FIELDS: [&str; 21] = [
+const FIELDS: [&str; 23] = [
     "uuid",
     "name",
     "url",
@@ -24,6 +24,8 @@ const FIELDS: [&str; 21] = [
     "updated_at",
     "warnings",
     "state",
+    "paused_until",
+    "next_probe_at",
     "max_in_flight",
     "rate_per_second",
     "burst",
