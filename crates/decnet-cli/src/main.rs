@@ -12,6 +12,7 @@ mod failpoints;
 mod held;
 mod metrics;
 mod notify;
+mod outlook;
 mod output;
 mod private_file;
 mod publish;

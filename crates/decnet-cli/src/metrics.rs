@@ -185,6 +185,9 @@ impl Metrics {
         page.counter(names::DROPPED_BODIES, [], totals.bodies_dropped);
         page.counter(names::BREAKER_TRIPS, [], totals.tripped);
         page.counter(names::BREAKER_RECOVERIES, [], totals.recovered);
+        page.counter(names::LOCAL_FAULTS, [], totals.local_faults);
+        let paused = subscriptions.iter().filter(|it| it.paused_for.is_some());
+        page.gauge(names::RECEIVERS_PAUSED, [], paused.count() as f64);
         let delivers = matches!(self.status.phase(), Phase::Opening | Phase::Running);
         page.flag(names::WORKER_RUNNING, delivers);
         if subscriptions.len() >= SUBSCRIPTIONS_LABELLED_BELOW {
@@ -196,6 +199,11 @@ impl Metrics {
             }
             page.gauge(names::SUBSCRIPTION_IN_HAND, [&it.name], it.in_hand as f64);
             page.gauge(names::SUBSCRIPTION_STATE, [&it.name, state(it.state)], 1.0);
+            let seconds = |left: Option<Duration>| left.unwrap_or_default().as_secs_f64();
+            let left = seconds(it.paused_for);
+            page.gauge(names::SUBSCRIPTION_PAUSED, [&it.name], left);
+            let left = it.next_probe_at.map(|at| at.since(UtcTime::now()));
+            page.gauge(names::SUBSCRIPTION_NEXT_PROBE, [&it.name], seconds(left));
         }
     }
 

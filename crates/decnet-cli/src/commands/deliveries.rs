@@ -26,22 +26,34 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
         Command::List(list) => list::deliveries(&client, &list, args.json).await,
         Command::Show { id } => show::run(&client, &id, args.json).await,
         Command::Retry { id } => retry(&client, &id, args.json).await,
+        Command::Skip { id } => each(&client, &id, "skip", "given up", args.json).await,
     }
 }
 
-/// Makes deliveries due now, each by itself: one that cannot be is no reason to leave the others.
+/// Makes deliveries due now.
 pub(crate) async fn retry(
     client: &Client,
     ids: &[String],
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
+    each(client, ids, "retry", "due now", as_json).await
+}
+
+/// Asks the same for each of them by itself: one that is refused is no reason to leave the others.
+async fn each(
+    client: &Client,
+    ids: &[String],
+    what: &str,
+    said: &str,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for id in ids {
-        let path = format!("{ROUTE}/{}/retry", segment(id)?);
+        let path = format!("{ROUTE}/{}/{what}", segment(id)?);
         match client.ask(Method::POST, &path, None).await? {
             Ok(body) if as_json => output::json(&body)?,
             Ok(_) => output::line(format_args!(
-                "{GOOD}due now{GOOD:#} {}",
+                "{GOOD}{said}{GOOD:#} {}",
                 output::printable(id)
             ))?,
             Err(refusal) => {

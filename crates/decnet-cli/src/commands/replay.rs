@@ -20,6 +20,7 @@ const AFTER_HELP: &str = "\
 Examples:
   decnet replay --subscription siem --error 400 --dry-run
   decnet replay --subscription siem --status delivered --since 2h --until 1h --wait
+  decnet replay --subscription siem --status retrying
   decnet replay --all --yes
   decnet replay show 0f8fad5b-d9cb-469f-a165-70867728950e
 
@@ -34,7 +35,7 @@ it counts first and asks, unless --yes is given.";
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Which: dead letters, or what had arrived
+    /// Which: dead letters, what waits to be tried again, or what had arrived
     #[arg(long, value_enum, default_value = "dead")]
     status: Status,
     #[command(flatten)]
@@ -65,6 +66,8 @@ enum Command {
 enum Status {
     /// Dead letters
     Dead,
+    /// What waits to be tried again: it is due now, and its schedule goes on
+    Retrying,
     /// What had arrived, as long as the bus keeps it
     Delivered,
 }
@@ -110,6 +113,7 @@ pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
     }
     let status = match args.status {
         Status::Dead => "dead",
+        Status::Retrying => "retrying",
         Status::Delivered => "delivered",
     };
     begin(&client, status, &args.choice, &args.manner, args.json).await

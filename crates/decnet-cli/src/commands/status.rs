@@ -20,8 +20,8 @@ Examples:
   decnet status > /dev/null || echo 'somebody should look'
 
 Fails (exit status 1) when no worker is alive, or the bus or the database does not answer, or the
-bus takes no events; the reasons are on standard error. Tripped subscriptions, dead letters and a
-backlog are shown, and are no failure.";
+bus takes no events; the reasons are on standard error. Tripped subscriptions, receivers that asked
+for a pause, dead letters and a backlog are shown, and are no failure.";
 
 /// `decnet status`.
 #[derive(clap::Args, Debug)]

@@ -63,6 +63,11 @@ metrics! {
     BREAKER_TRIPS = Counter "decnet_webhook_breaker_trips_total";
     /// Subscriptions that the circuit breaker switched on again.
     BREAKER_RECOVERIES = Counter "decnet_webhook_breaker_recoveries_total";
+    /// Attempts that failed on this side, for want of descriptors, ports, memory or a resolver; no
+    /// receiver is blamed for them.
+    LOCAL_FAULTS = Counter "decnet_webhook_local_faults_total";
+    /// Subscriptions whose receiver asked to be left alone for a while.
+    RECEIVERS_PAUSED = Gauge "decnet_webhook_receivers_paused";
     /// How long transactions that record outcomes took, waiting for the database included.
     COMMIT_DURATION = Histogram "decnet_webhook_commit_duration_seconds";
     /// Outcomes in one transaction that records them.
@@ -114,6 +119,12 @@ metrics! {
     SUBSCRIPTION_BACKLOG = Gauge "decnet_webhook_subscription_backlog" ["subscription"];
     /// 1 for the state that a subscription is in, below 200 subscriptions.
     SUBSCRIPTION_STATE = Gauge "decnet_webhook_subscription_state" ["subscription", "state"];
+    /// Seconds until the pause is over that the receiver asked for, 0 without one; below 200
+    /// subscriptions.
+    SUBSCRIPTION_PAUSED = Gauge "decnet_webhook_subscription_paused_seconds" ["subscription"];
+    /// Seconds until a tripped subscription is probed, 0 when that is due, left to an operator or not
+    /// needed; below 200 subscriptions.
+    SUBSCRIPTION_NEXT_PROBE = Gauge "decnet_webhook_subscription_next_probe_seconds" ["subscription"];
     /// Events published through the API: taken, or refused because the bus would not take them.
     PUBLISHED_EVENTS = Counter "decnet_webhook_published_events_total" ["result"];
     /// Answers of the API by route, method and status.

@@ -389,6 +389,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
     let threshold = circuit_threshold(env)?;
     let longest_pause = reconnect_pause(env)?;
     let kept = Kept::read(env)?;
+    let control_ping = env.flag("DECNET_WEBHOOK_CONTROL_PING")?;
     #[cfg(feature = "failpoints")]
     let default = crate::failpoints::haste(env)?;
     #[cfg(not(feature = "failpoints"))]
@@ -404,6 +405,7 @@ fn worker_config(env: Env<'_>, options: &WorkerOptions) -> Result<WorkerConfig, 
             each: kept.dead_bytes_each.unwrap_or(default.keep_dead_bytes.each),
             all: kept.dead_bytes.unwrap_or(default.keep_dead_bytes.all),
         },
+        control_ping: control_ping.unwrap_or(default.control_ping),
         ..default
     })
 }

@@ -47,6 +47,14 @@ fn the_circuit_threshold_reaches_the_worker() {
 }
 
 #[test]
+fn the_control_ping_can_be_done_without() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(read(&[], dir.path()).unwrap().worker.control_ping);
+    let vars = [("DECNET_WEBHOOK_CONTROL_PING", "false")];
+    assert!(!read(&vars, dir.path()).unwrap().worker.control_ping);
+}
+
+#[test]
 fn numbers_out_of_range_count_as_the_nearest_in_it() {
     let dir = tempfile::tempdir().unwrap();
     for (threshold, pause, expected) in [
@@ -97,6 +105,7 @@ fn every_wrong_value_is_named_with_a_remedy() {
         ("DECNET_API_PORT", "80000", "set it to a free port"),
         ("DECNET_WEBHOOK_TAKEOVER", "perhaps", "`true` or `false`"),
         ("DECNET_WEBHOOK_CIRCUIT_THRESHOLD", "few", "e.g. 5"),
+        ("DECNET_WEBHOOK_CONTROL_PING", "no way", "`true` or `false`"),
         ("DECNET_WEBHOOK_BUS_RECONNECT_SECS", "soon", "e.g. 60"),
         ("DECNET_CORS_ORIGINS", "*", "http://localhost:8080"),
         ("DECNET_DATABASE_URL", "oracle://x", "sqlite:///path"),

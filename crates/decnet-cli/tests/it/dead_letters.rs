@@ -260,7 +260,7 @@ async fn what_is_wrong_is_said_with_the_remedy() {
         ("deliveries list --topic a..b", &[], 1, "topic"),
         ("deliveries show 4711", &[], 1, "`decnet deliveries list`"),
         ("replay", &[], 2, "--subscription"),
-        ("replay --all --status retrying", &[], 2, "dead"),
+        ("replay --all --status gone", &[], 2, "retrying"),
         ("replay show nothing", &[], 1, "Replay not found (404)"),
         ("dead-letters replay 1 --all", &[], 2, "cannot be used with"),
     ] {

@@ -12,6 +12,7 @@ mod feed;
 mod fixture;
 mod follow;
 mod gate;
+mod held_back;
 mod hostile;
 mod init;
 mod listen;

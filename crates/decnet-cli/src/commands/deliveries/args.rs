@@ -7,7 +7,8 @@ const AFTER_HELP: &str = "\
 Examples:
   decnet deliveries list --subscription siem --status retrying
   decnet deliveries show 42
-  decnet deliveries retry 42";
+  decnet deliveries retry 42
+  decnet deliveries skip 42";
 
 const LIST_AFTER_HELP: &str = "\
 Examples:
@@ -41,6 +42,14 @@ pub(super) enum Command {
     /// Try some again now; their redelivery schedules begin anew
     #[command(after_help = "Example:\n  decnet deliveries retry 42 43")]
     Retry {
+        /// Their ids, as `list` shows them
+        #[arg(required = true)]
+        id: Vec<String>,
+    },
+    /// Give some up that wait to be tried again: what an ordered subscription's next events wait for
+    /// becomes a dead letter, and they go on
+    #[command(after_help = "Example:\n  decnet deliveries skip 42")]
+    Skip {
         /// Their ids, as `list` shows them
         #[arg(required = true)]
         id: Vec<String>,

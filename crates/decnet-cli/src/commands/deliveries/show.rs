@@ -33,6 +33,8 @@ struct Detail {
     updated_at: String,
     next_attempt_at: Option<String>,
     #[serde(default)]
+    in_order: bool,
+    #[serde(default)]
     failed_attempts: Vec<Attempt>,
 }
 
@@ -95,6 +97,10 @@ fn row(detail: &Detail, names: &Names) -> anyhow::Result<()> {
     ];
     if let Some(next) = &detail.next_attempt_at {
         lines.push(("next try", output::seconds(Some(next))));
+    }
+    if detail.in_order {
+        let behind = "the next events of its subscription; `decnet deliveries skip` gives it up";
+        lines.push(("holds back", behind.to_owned()));
     }
     for (label, value) in lines {
         output::labelled(label, &value)?;

@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::output;
+use crate::{outlook::Outlook, output};
+
+/// Most of a reason on its line; `decnet subscriptions show` has all of it.
+const REASON_CHARS: usize = 120;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -11,6 +14,7 @@ pub(super) struct Status {
     bus: Bus,
     database: Database,
     subscriptions: Option<Subscriptions>,
+    troubles: Option<Troubles>,
     deliveries: Option<Deliveries>,
     backlog: Option<Backlog>,
 }
@@ -46,6 +50,24 @@ struct Subscriptions {
     active: u64,
     paused: u64,
     tripped: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Troubles {
+    subscriptions: Vec<Trouble>,
+    more: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Trouble {
+    name: String,
+    state: String,
+    reason: Option<String>,
+    since: Option<String>,
+    paused_until: Option<String>,
+    next_probe_at: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -110,6 +132,17 @@ impl Status {
             format!("{active} active, {paused} paused, {tripped} tripped")
         });
         lines.push(("subscriptions", subscriptions.unwrap_or_else(unknown)));
+        if let Some(troubles) = &self.troubles {
+            let named = troubles.subscriptions.iter();
+            lines.extend(named.map(|one| (one.label(), one.text())));
+            if troubles.more > 0 {
+                let more = output::count(troubles.more);
+                lines.push((
+                    "",
+                    format!("and {more} more; see `decnet subscriptions list`"),
+                ));
+            }
+        }
         let backlog = self.backlog.as_ref().map(|backlog| {
             let events = output::count(backlog.events);
             match backlog.complete {
@@ -128,6 +161,35 @@ impl Status {
         }
         lines.extend([("retrying", retrying), ("dead letters", dead)]);
         lines
+    }
+}
+
+impl Trouble {
+    fn label(&self) -> &'static str {
+        if self.state == "tripped" {
+            "  tripped"
+        } else {
+            "  waiting"
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.name.clone();
+        if let Some(since) = &self.since {
+            text += &format!(" since {}", output::seconds(Some(since)));
+        }
+        if let Some(reason) = &self.reason {
+            text += &format!(": {}", output::short(reason, REASON_CHARS));
+        }
+        let outlook = Outlook {
+            is_tripped: self.state == "tripped",
+            paused_until: self.paused_until.as_deref(),
+            next_probe_at: self.next_probe_at.as_deref(),
+        };
+        if let Some(next) = outlook.text() {
+            text += &format!("; {next}");
+        }
+        text
     }
 }
 
@@ -200,5 +262,34 @@ mod tests {
             "database":{"reachable":true},"subscriptions":{"tripped":3}}"#,
         );
         assert!(good.missing().is_empty());
+    }
+
+    #[test]
+    fn who_gets_nothing_is_named_with_the_cause() {
+        let status = status(
+            r#"{"troubles":{"more":1200,"subscriptions":[
+            {"name":"siem","state":"tripped","reason":"http 503","since":"2026-04-24T12:00:00.000000Z",
+             "next_probe_at":"2026-04-24T12:00:30.000000Z"},
+            {"name":"soc","state":"tripped","reason":"gone"},
+            {"name":"slow","state":"waiting","reason":null,
+             "paused_until":"2999-04-24T12:00:00.000000Z"}]}}"#,
+        );
+        assert!(status.missing().is_empty(), "no failure of the server's");
+        let lines = status.lines();
+        let found: Vec<_> = (lines.iter())
+            .skip_while(|(label, _)| *label != "subscriptions")
+            .skip(1)
+            .take(4)
+            .map(|(label, text)| format!("{label} {text}"))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "  tripped siem since 2026-04-24T12:00:00Z: http 503; next probe now",
+                "  tripped soc: gone; not probed any more: `decnet subscriptions enable` it once it is well",
+                "  waiting slow; asked to be left alone until 2999-04-24T12:00:00Z",
+                " and 1,200 more; see `decnet subscriptions list`",
+            ]
+        );
     }
 }

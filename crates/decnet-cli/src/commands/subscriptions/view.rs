@@ -5,10 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::settings::schedule_text;
-use crate::output;
+use crate::{outlook::Outlook, output};
 
 /// The narrowest terminal that has room for uuids.
 const UUID_FROM_WIDTH: u16 = 140;
+/// The column that is there only when a subscription is held back.
+const HELD_BACK: usize = 2;
+/// Most of a cause in a list; one subscription is shown with all of it.
+const CAUSE_CHARS: usize = 60;
 
 /// What the API answers. Unknown fields of later servers are ignored.
 #[derive(Deserialize)]
@@ -23,6 +27,10 @@ pub(super) struct Subscription {
     last_failure_at: Option<String>,
     last_error: Option<String>,
     auto_disabled_at: Option<String>,
+    #[serde(default)]
+    paused_until: Option<String>,
+    #[serde(default)]
+    next_probe_at: Option<String>,
     created_at: String,
     updated_at: String,
     #[serde(default)]
@@ -58,11 +66,37 @@ pub(super) struct TestResult {
 }
 
 impl Subscription {
+    fn outlook(&self) -> Outlook<'_> {
+        Outlook {
+            is_tripped: !self.enabled && self.auto_disabled_at.is_some(),
+            paused_until: self.paused_until.as_deref(),
+            next_probe_at: self.next_probe_at.as_deref(),
+        }
+    }
+
     fn state(&self) -> &'static str {
-        match (self.enabled, &self.auto_disabled_at) {
+        match (self.enabled, self.outlook()) {
+            (false, outlook) if outlook.is_tripped => "tripped",
+            (false, _) => "paused",
+            (true, outlook) if outlook.is_waiting() => "waiting",
             (true, _) => "active",
-            (false, None) => "paused",
-            (false, Some(_)) => "tripped",
+        }
+    }
+
+    /// Why it gets nothing at present, and until when.
+    fn held_back(&self) -> Option<String> {
+        let next = self.outlook().text()?;
+        Some(match &self.last_error {
+            Some(cause) => format!("{}; {next}", output::short(cause, CAUSE_CHARS)),
+            None => next,
+        })
+    }
+
+    /// Its state, and what comes of it.
+    fn state_text(&self) -> String {
+        match self.outlook().text() {
+            Some(next) => format!("{}; {next}", self.state()),
+            None => self.state().to_owned(),
         }
     }
 }
@@ -70,12 +104,13 @@ impl Subscription {
 pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
     // The name is as good as the uuid, which would squeeze the rest on a narrow terminal.
     let with_uuid = output::width().is_none_or(|width| width >= UUID_FROM_WIDTH);
-    let rows = subscriptions
+    let mut rows: Vec<Vec<String>> = subscriptions
         .iter()
         .map(|subscription| {
             let mut row = vec![
                 subscription.name.clone(),
                 subscription.state().into(),
+                subscription.held_back().unwrap_or("-".into()),
                 subscription.url.clone(),
                 subscription.topic_patterns.join(" "),
                 output::moment(subscription.last_success_at.as_deref()),
@@ -85,18 +120,26 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
             row
         })
         .collect();
-    let headings = [
+    let mut headings = vec![
         "NAME",
         "STATE",
+        "HELD BACK",
         "URL",
         "PATTERNS",
         "LAST SUCCESS",
         "FAILED",
         "UUID",
     ];
-    let shown = headings.len() - usize::from(!with_uuid);
+    if !with_uuid {
+        headings.pop();
+    }
+    // An empty column costs a narrow terminal its width.
+    if subscriptions.iter().all(|one| one.held_back().is_none()) {
+        headings.remove(HELD_BACK);
+        rows.iter_mut().for_each(|row| drop(row.remove(HELD_BACK)));
+    }
     Ok(output::table(
-        &headings[..shown],
+        &headings,
         &["NAME", "STATE", "LAST SUCCESS", "UUID"],
         rows,
     )?)
@@ -107,7 +150,7 @@ pub(super) fn one(subscription: &Subscription) -> anyhow::Result<()> {
     let mut lines = vec![
         ("name", subscription.name.clone()),
         ("uuid", subscription.uuid.clone()),
-        ("state", subscription.state().to_owned()),
+        ("state", subscription.state_text()),
         ("url", subscription.url.clone()),
         ("patterns", subscription.topic_patterns.join(" ")),
         (
