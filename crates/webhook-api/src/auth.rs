@@ -112,12 +112,16 @@ async fn identify(api: Arc<Api>, claims: Claims) -> Result<Caller, Problem> {
     }
     let user = store.user(&claims.uuid).await?;
     let valid_from = user.as_ref().and_then(|user| user.tokens_valid_from);
-    if valid_from.is_some_and(|from| issued_at(&claims) < from) {
+    if valid_from.is_some_and(|from| issued_at(&claims) < whole_second(from)) {
         return Err(Problem::Unauthenticated);
     }
+    if user.as_ref().is_some_and(|user| user.must_change_password) {
+        return Err(Problem::PasswordChangeRequired);
+    }
     let role = match (&claims.role, &user) {
-        (Some(claimed), _) => claimed.parse(),
-        (None, Some(user)) => user.role.parse(),
+        (Some(claimed), _) => claimed.parse().map_err(|_| Problem::Unauthenticated)?,
+        // A known user whose role means nothing here: DECNET has roles of its own to give.
+        (None, Some(user)) => user.role.parse().map_err(|_| Problem::Forbidden)?,
         (None, None) => return Err(Problem::Unauthenticated),
     };
     let username = user
@@ -188,4 +192,10 @@ fn at(epoch_seconds: f64) -> UtcTime {
     #[expect(clippy::cast_possible_truncation, reason = "saturates as intended")]
     let micros = (epoch_seconds * 1e6) as i64;
     UtcTime::from_micros(micros)
+}
+
+/// The second that a moment lies in. DECNET mints `iat` in whole seconds, so a token that follows a
+/// cut-off within the same second must not count as older.
+fn whole_second(time: UtcTime) -> UtcTime {
+    UtcTime::from_micros(time.micros() - time.micros().rem_euclid(1_000_000))
 }

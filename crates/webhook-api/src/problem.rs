@@ -37,6 +37,8 @@ pub(crate) enum Problem {
     Unauthenticated,
     /// The token's role may not do this.
     Forbidden,
+    /// DECNET's table says that this user has to change the password first.
+    PasswordChangeRequired,
     /// Somebody would publish as this project itself.
     ReservedTopic,
     /// Somebody who is no admin would publish what DECNET's workers obey; the topic.
@@ -145,7 +147,9 @@ impl Problem {
             Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed(_) | Self::NoPattern | Self::PatternsCleared => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::ReservedTopic => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::PasswordChangeRequired | Self::ReservedTopic => {
+                StatusCode::FORBIDDEN
+            }
             Self::OrderTopic(_) | Self::TopicNotAllowed { .. } => StatusCode::FORBIDDEN,
             Self::NoRoute
             | Self::WebhookNotFound
@@ -176,6 +180,9 @@ impl Problem {
             Self::PatternsCleared => "Cannot clear all patterns; disable the webhook instead.",
             Self::Unauthenticated => "Could not validate credentials",
             Self::Forbidden => "Insufficient permissions",
+            Self::PasswordChangeRequired => {
+                "Password change required before accessing this resource"
+            }
             Self::ReservedTopic => {
                 "Topics under system.webhook. are published by DECNET itself alone"
             }

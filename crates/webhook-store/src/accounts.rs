@@ -25,6 +25,7 @@ enum Users {
     Username,
     Role,
     TokensValidFrom,
+    MustChangePassword,
 }
 
 #[derive(DeriveIden)]
@@ -38,6 +39,7 @@ enum RevokedTokens {
 pub(crate) struct Accounts {
     users: Presence,
     tokens_valid_from: Presence,
+    must_change_password: Presence,
     revoked_tokens: Presence,
 }
 
@@ -90,6 +92,10 @@ impl Store {
             .tokens_valid_from
             .check(db, "users", "tokens_valid_from")
             .await?;
+        let may_have_to_change = accounts
+            .must_change_password
+            .check(db, "users", "must_change_password")
+            .await?;
         let mut select = Query::select();
         select
             .columns([Users::Username, Users::Role])
@@ -98,6 +104,9 @@ impl Store {
         if has_cutoff {
             let cutoff = backend::datetime_text(db.get_database_backend(), Users::TokensValidFrom);
             select.expr_as(cutoff, Users::TokensValidFrom);
+        }
+        if may_have_to_change {
+            select.column(Users::MustChangePassword);
         }
         let Some(row) = db.query_one(&select).await? else {
             return Ok(None);
@@ -115,10 +124,15 @@ impl Store {
                 uuid: uuid.to_owned(),
                 reason: format!("tokens_valid_from: {error}"),
             })?;
+        let must_change_password = may_have_to_change
+            && row
+                .try_get::<Option<bool>>("", "must_change_password")?
+                .unwrap_or(false);
         Ok(Some(UserRow {
             username: row.try_get("", "username")?,
             role: row.try_get("", "role")?,
             tokens_valid_from,
+            must_change_password,
         }))
     }
 

@@ -378,4 +378,6 @@ pub struct UserRow {
     pub role: String,
     /// Tokens issued before are void.
     pub tokens_valid_from: Option<UtcTime>,
+    /// DECNET lets this user do nothing before the password was changed.
+    pub must_change_password: bool,
 }

@@ -152,7 +152,9 @@ async fn decnets_tables_count() {
     get(&of("user-2"))
         .await
         .problem(403, "Insufficient permissions");
-    unauthorised(&get(&of("user-3")).await);
+    get(&of("user-3"))
+        .await
+        .problem(403, "Insufficient permissions");
     unauthorised(&get(&of("user-4")).await);
 
     // Both count for tokens with a role of their own, too.
@@ -167,6 +169,48 @@ async fn decnets_tables_count() {
     unauthorised(&get(&with(|_| {})).await);
     set("2020-01-01 00:00:00");
     assert_eq!(get(&of("user-1")).await.status, 200);
+
+    // DECNET compares whole seconds: a login in the second of a password change counts.
+    set("2026-04-24 12:00:00.900000");
+    let cutoff = 1_777_032_000;
+    let minted_at = |second: u64| {
+        let mut claims = of("user-1");
+        claims["iat"] = json!(second);
+        claims
+    };
+    assert_eq!(get(&minted_at(cutoff)).await.status, 200);
+    unauthorised(&get(&minted_at(cutoff - 1)).await);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_change_the_password_may_do_nothing_else() {
+    let server = Server::start().await;
+    server
+        .sqlite()
+        .execute_batch(
+            "CREATE TABLE users (uuid TEXT PRIMARY KEY, username TEXT, role TEXT, must_change_password BOOLEAN NOT NULL);
+             INSERT INTO users VALUES ('user-1', 'alice', 'admin', 1), ('user-2', 'bob', 'admin', 0);",
+        )
+        .unwrap();
+    for (uuid, role) in [("user-1", None), ("user-1", Some("admin"))] {
+        let mut claims = claims();
+        claims["uuid"] = json!(uuid);
+        if let Some(role) = role {
+            claims["role"] = json!(role);
+        }
+        for route in [ROUTE, "/api/v1/status"] {
+            let reply = server.send_as(&hs256(&claims), "GET", route, None).await;
+            reply.problem(
+                403,
+                "Password change required before accessing this resource",
+            );
+        }
+    }
+    let mut other = claims();
+    other["uuid"] = json!("user-2");
+    let reply = server.send_as(&hs256(&other), "GET", ROUTE, None).await;
+    assert_eq!(reply.status, 200);
     server.stop().await;
 }
 

@@ -9,6 +9,7 @@ on_each_engine!(
     without_decnet_there_is_nobody,
     users_and_revocations_are_read,
     an_older_users_table_has_no_cutoff,
+    whose_password_must_change_is_read,
     decnet_installed_later_is_found,
 );
 
@@ -80,6 +81,25 @@ async fn an_older_users_table_has_no_cutoff(database: Database) {
         store.user("u-1").await.unwrap().unwrap().tokens_valid_from,
         None
     );
+}
+
+async fn whose_password_must_change_is_read(database: Database) {
+    let decnet = database.decnet().await;
+    decnet.run(USERS).await;
+    decnet
+        .run("UPDATE users SET must_change_password = TRUE WHERE uuid = 'u-2'")
+        .await;
+    let store = database.open().await;
+    for (uuid, must) in [("u-1", false), ("u-2", true)] {
+        let user = store.user(uuid).await.unwrap().unwrap();
+        assert_eq!(user.must_change_password, must, "{uuid}");
+    }
+    decnet
+        .run("ALTER TABLE users DROP COLUMN must_change_password")
+        .await;
+    let older = database.open().await;
+    let user = older.user("u-2").await.unwrap().unwrap();
+    assert!(!user.must_change_password);
 }
 
 async fn decnet_installed_later_is_found(database: Database) {
