@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{EventId, Payload, Timestamp, Topic, json::write_string, topics};
+use crate::{EventId, Payload, Timestamp, Topic, double, json::write_string, topics};
 
 /// One event: what happened, when, and under which topic it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +46,23 @@ impl Event {
     pub fn body(&self) -> Bytes {
         let mut ts = Vec::new();
         write_string(&self.ts.iso(), &mut ts);
-        self.write(&ts)
+        self.write(&ts, self.payload.as_str())
     }
 
     /// The envelope that travels on the bus: canonical JSON with `ts` as it came.
     pub fn envelope(&self) -> Bytes {
-        self.write(self.ts.json().as_bytes())
+        self.write(self.ts.json().as_bytes(), self.payload.as_str())
+    }
+
+    /// The envelope for readers whose numbers are doubles and who take `ts` for one, as programs of
+    /// DECNET do: `ts` in epoch seconds, and what no double can hold as a string of its digits.
+    pub fn double_envelope(&self) -> Bytes {
+        let payload = double::quote_beyond(self.payload.as_str());
+        self.write(self.ts.epoch_json().as_bytes(), &payload)
     }
 
     /// The six keys are in sorted order already.
-    fn write(&self, ts: &[u8]) -> Bytes {
-        let payload = self.payload.as_str();
+    fn write(&self, ts: &[u8], payload: &str) -> Bytes {
         let mut out = Vec::with_capacity(payload.len() + 256);
         out.extend_from_slice(b"{\"id\":");
         write_string(self.id.as_str(), &mut out);

@@ -16,6 +16,7 @@
 mod decode;
 mod delivery;
 mod disjoint;
+mod double;
 mod endpoint;
 mod event;
 mod field;

@@ -120,7 +120,8 @@ impl UtcTime {
 /// What an ISO-8601 text denotes, as far as anybody here needs to know.
 pub(crate) enum IsoText {
     Moment(UtcTime),
-    DateOnly,
+    /// Its midnight.
+    DateOnly(UtcTime),
 }
 
 /// Reads an ISO-8601 date, or date and time; a text without an offset is taken as UTC.
@@ -141,9 +142,10 @@ pub(crate) fn parse_iso(text: &str) -> Option<IsoText> {
         let micros = i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000)).ok()?;
         return UtcTime::checked(0, micros).map(IsoText::Moment);
     }
-    Date::parse(&strict, &Iso8601::DEFAULT)
-        .ok()
-        .map(|_| IsoText::DateOnly)
+    Date::parse(&strict, &Iso8601::DEFAULT).ok().map(|date| {
+        let midnight = date.midnight().assume_utc().unix_timestamp();
+        IsoText::DateOnly(UtcTime::from_micros(midnight * 1_000_000))
+    })
 }
 
 impl From<SystemTime> for UtcTime {

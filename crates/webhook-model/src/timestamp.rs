@@ -2,7 +2,11 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::{UtcTime, time::parse_iso, topic::shown};
+use crate::{
+    UtcTime,
+    time::{IsoText, parse_iso},
+    topic::shown,
+};
 
 /// A `ts` that is neither epoch seconds within the years 1..9999 nor an ISO-8601 text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +20,7 @@ pub struct Timestamp(Form);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
     Epoch { digits: String, time: UtcTime },
-    Iso(String),
+    Iso { text: String, time: UtcTime },
 }
 
 impl Timestamp {
@@ -32,8 +36,9 @@ impl Timestamp {
         match text.as_bytes().first() {
             Some(b'"') => {
                 let iso: String = serde_json::from_str(text).map_err(|_| wrong())?;
-                parse_iso(&iso).ok_or_else(wrong)?;
-                Ok(Self(Form::Iso(iso)))
+                let (IsoText::Moment(time) | IsoText::DateOnly(time)) =
+                    parse_iso(&iso).ok_or_else(wrong)?;
+                Ok(Self(Form::Iso { text: iso, time }))
             }
             Some(b'-' | b'0'..=b'9') => {
                 let time = epoch_time(text).ok_or_else(wrong)?;
@@ -51,7 +56,15 @@ impl Timestamp {
     pub fn iso(&self) -> Cow<'_, str> {
         match &self.0 {
             Form::Epoch { time, .. } => Cow::Owned(time.iso_offset()),
-            Form::Iso(text) => Cow::Borrowed(text),
+            Form::Iso { text, .. } => Cow::Borrowed(text),
+        }
+    }
+
+    /// Epoch seconds as a JSON number, also where it came as an ISO-8601 text.
+    pub(crate) fn epoch_json(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Form::Epoch { digits, .. } => Cow::Borrowed(digits),
+            Form::Iso { time, .. } => Cow::Owned(epoch_digits(*time)),
         }
     }
 
@@ -59,7 +72,7 @@ impl Timestamp {
     pub(crate) fn json(&self) -> Cow<'_, str> {
         match &self.0 {
             Form::Epoch { digits, .. } => Cow::Borrowed(digits),
-            Form::Iso(text) => {
+            Form::Iso { text, .. } => {
                 Cow::Owned(serde_json::to_string(text).expect("a string serialises to memory"))
             }
         }
@@ -68,13 +81,17 @@ impl Timestamp {
 
 impl From<UtcTime> for Timestamp {
     fn from(time: UtcTime) -> Self {
-        let micros = time.micros();
-        let digits = if micros >= 0 {
-            format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-        } else {
-            format!("-{}.{:06}", -(micros / 1_000_000), -(micros % 1_000_000))
-        };
+        let digits = epoch_digits(time);
         Self(Form::Epoch { digits, time })
+    }
+}
+
+fn epoch_digits(time: UtcTime) -> String {
+    let micros = time.micros();
+    if micros >= 0 {
+        format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    } else {
+        format!("-{}.{:06}", -(micros / 1_000_000), -(micros % 1_000_000))
     }
 }
 
@@ -127,6 +144,23 @@ mod tests {
         ] {
             assert_eq!(parse(&format!("{text:?}")).unwrap().iso(), text);
         }
+    }
+
+    #[test]
+    fn iso_texts_have_a_number_too() {
+        for (text, number) in [
+            ("2026-01-01T00:00:00+00:00", "1767225600.000000"),
+            ("2026-01-01T01:00:00.25+01:00", "1767225600.250000"),
+            ("2026-01-01", "1767225600.000000"),
+            ("1969-12-31T23:59:59.75Z", "-0.250000"),
+        ] {
+            assert_eq!(
+                parse(&format!("{text:?}")).unwrap().epoch_json(),
+                number,
+                "{text}"
+            );
+        }
+        assert_eq!(parse("1.7672256e9").unwrap().epoch_json(), "1.7672256e9");
     }
 
     #[test]

@@ -121,7 +121,12 @@ impl Writer<'_> {
         if stale || topics::is_order(&entry.topic) {
             return;
         }
-        if write_frame("PUB", entry.topic.as_str(), &event.envelope(), output) {
+        if write_frame(
+            "PUB",
+            entry.topic.as_str(),
+            &event.double_envelope(),
+            output,
+        ) {
             self.status.count_forwarded();
         } else {
             self.status.count_too_large();

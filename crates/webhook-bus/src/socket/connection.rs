@@ -277,7 +277,7 @@ fn encode(entry: &Entry, output: &mut BytesMut) {
             return;
         }
     };
-    if !write_event(&entry.topic, &event.envelope(), output) {
+    if !write_event(&entry.topic, &event.double_envelope(), output) {
         tracing::warn!(
             seq = entry.seq,
             "an envelope is too large for the bus socket: not sent"

@@ -123,6 +123,34 @@ async fn publish_and_subscribe() {
     assert_eq!(reader.event().await, pair("decky.8.state", "e3"));
 }
 
+/// DECNET's clients parse `ts` as a float, and a frame that they cannot parse ends their reader.
+#[tokio::test]
+async fn frames_hold_nothing_that_a_reader_of_doubles_cannot_parse() {
+    let served = serve().await;
+    let mut reader = served.subscriber(&["attacker.>"]).await;
+    let mut kept = served.watch("attacker.>").await;
+    let huge = "9".repeat(400);
+    let payload = format!(r#"{{"exact":1180591620717411303424,"far":1e400,"huge":[-{huge}]}}"#);
+    let body = format!(r#"{{"v":1,"id":"e1","ts":"2018-04-25T00:00:00.25Z","payload":{payload}}}"#);
+    let event = webhook_bus::Publication {
+        topic: webhook_model::Topic::parse("attacker.observed").unwrap(),
+        bytes: body.into(),
+        dedup: None,
+    };
+    served.bus.publish(vec![event]).await.unwrap();
+    let frame = reader.receive().await.unwrap();
+    assert_eq!(frame.body["ts"], 1524614400.25);
+    let shown = &frame.body["payload"];
+    assert_eq!(shown["far"], "1e400");
+    assert_eq!(shown["huge"][0], format!("-{huge}"));
+    assert_eq!(shown["exact"], 2f64.powi(70));
+    // What receivers get has the publisher's digits and time.
+    let event = kept.next().await.unwrap().event().unwrap();
+    assert_eq!(event.payload.as_str(), payload);
+    assert_eq!(event.ts.iso(), "2018-04-25T00:00:00.25Z");
+    served.stop().await;
+}
+
 #[tokio::test]
 async fn no_echo_and_one_frame_an_event() {
     let served = serve().await;
