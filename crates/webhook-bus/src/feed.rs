@@ -64,6 +64,9 @@ pub struct FeedConfig {
     pub longest_pause: Duration,
     /// When events begin to count. At once.
     pub begin: Begin,
+    /// After an order to stop: how long the other worker must not have been heard to count as gone.
+    /// 35 s, for DECNET's makes itself heard every 30 s.
+    pub silence: Duration,
 }
 
 impl FeedConfig {
@@ -73,6 +76,7 @@ impl FeedConfig {
             path: path.into(),
             longest_pause: Duration::from_secs(60),
             begin: Begin::AtOnce,
+            silence: Duration::from_secs(35),
         }
     }
 }
@@ -153,7 +157,7 @@ impl BrokerFeed {
         shutdown: &CancellationToken,
     ) {
         let path = self.config.path.display();
-        let gate = Gate::new(self.config.begin);
+        let gate = Gate::new(&self.config);
         let mut away = Away::new(self.config.longest_pause);
         while !shutdown.is_cancelled() {
             let connected = tokio::select! {

@@ -18,6 +18,7 @@
 
 mod broker;
 mod build;
+mod decnet_worker;
 mod mariadb;
 mod master;
 mod nats;
@@ -32,6 +33,7 @@ pub mod tools;
 
 pub use broker::{Broker, Published};
 pub use build::{event, free_port, temp_dir};
+pub use decnet_worker::{DecnetWorker, Pace, Reloading};
 pub use mariadb::MariaDb;
 pub use master::{DECNET_SCHEMA, DecnetMaster, tree};
 pub use nats::{NatsAccount, NatsCluster, NatsServer, nats_certificates};

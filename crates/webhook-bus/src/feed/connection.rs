@@ -92,6 +92,7 @@ impl Connection {
             feeding.gate.open(feeding.path).await?;
             feeding.status.set_connected(true);
             tracing::info!(path = %feeding.path.display(), "connected to DECNET's broker");
+            feeding.gate.see_off(feeding.path).await?;
             std::future::pending::<io::Result<()>>().await
         };
         let reading = read_events(read, &feeding);

@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Begin, BrokerFeed, Bus, FeedConfig, FeedStatus, Role, Watch};
 use webhook_model::TopicPattern;
-use webhook_testkit::Broker;
+use webhook_testkit::{Broker, DecnetWorker, Pace, Reloading};
 
 use crate::support::{open, pattern, publication};
 
 const NAME: &str = "decnet-webhook";
 const CONTROL: &str = "system.webhook.control";
+const CHANGED: &str = "system.webhook.subscriptions_changed";
+const HEALTH: &str = "system.webhook.health";
 
 struct Rig {
     _dir: tempfile::TempDir,
@@ -302,60 +304,121 @@ async fn what_is_no_event_stops_nothing() {
     rig.stop().await;
 }
 
+/// How the stand-in for DECNET's worker behaves, a hundred times as fast.
+const PACE: Pace = Pace {
+    heartbeat: Duration::from_millis(300),
+    timer: Duration::from_millis(600),
+    reload: Duration::from_millis(10),
+};
+
+struct Takeover {
+    _dir: tempfile::TempDir,
+    broker: Broker,
+    journalled: Watch,
+    status: FeedStatus,
+    _patterns: watch::Sender<Vec<TopicPattern>>,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Takeover {
+    async fn prepare() -> (tempfile::TempDir, Broker) {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::start(dir.path().join("broker.sock")).await;
+        (dir, broker)
+    }
+
+    async fn begin(dir: tempfile::TempDir, broker: Broker) -> Self {
+        let bus = open(dir.path(), Role::Worker).await;
+        let journalled = bus.watch(&pattern("attacker.>")).await.unwrap();
+        let config = FeedConfig {
+            begin: Begin::AfterStop,
+            silence: PACE.heartbeat * 2,
+            ..FeedConfig::new(broker.path())
+        };
+        let feed = BrokerFeed::new(&bus, config).await.unwrap();
+        let status = feed.status();
+        let (_patterns, wanted) =
+            watch::channel(patterns(&["attacker.>", CONTROL, CHANGED, HEALTH]));
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(feed.run(wanted, shutdown.clone()));
+        Self {
+            _dir: dir,
+            broker,
+            journalled,
+            status,
+            _patterns,
+            shutdown,
+            running,
+        }
+    }
+
+    fn stops(&self) -> usize {
+        let published = self.broker.published();
+        let stops = published
+            .iter()
+            .filter(|it| it.envelope["payload"]["action"] == "stop");
+        stops.count()
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// What it is woken for it no longer takes: each event once, theirs before ours.
 #[tokio::test]
 async fn a_takeover_begins_with_the_first_event_after_the_order() {
-    let dir = tempfile::tempdir().unwrap();
-    let broker = Broker::start(dir.path().join("broker.sock")).await;
-    let bus = open(dir.path(), Role::Worker).await;
-    let mut journalled = bus.watch(&pattern(">")).await.unwrap();
-    let config = FeedConfig {
-        begin: Begin::AfterStop,
-        ..FeedConfig::new(broker.path())
+    let (dir, broker) = Takeover::prepare().await;
+    let pace = Pace {
+        timer: Duration::from_secs(60),
+        ..PACE
     };
-    let feed = BrokerFeed::new(&bus, config).await.unwrap();
-    let status = feed.status();
-    let (_patterns, wanted) = watch::channel(patterns(&["attacker.>", CONTROL]));
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn(feed.run(wanted, shutdown.clone()));
-
-    // Whoever hears the order on another connection and we agree on what came before it.
-    let theirs = crate::client::Client::connect(broker.path()).await;
-    let theirs = tokio::spawn(other_worker(theirs));
-    broker.wait_for_pattern("other", "attacker.>").await;
-    let mut connected = status.connected();
+    let theirs =
+        DecnetWorker::start(broker.path(), "attacker.>", None, pace, Reloading::Loses).await;
+    broker.wait_for_pattern("webhook", "attacker.>").await;
+    let mut takeover = Takeover::begin(dir, broker).await;
+    let mut connected = takeover.status.connected();
     let mut sent = Vec::new();
     while !*connected.borrow_and_update() {
-        sent.push(broker.publish("attacker.observed", &json!({})));
+        sent.push(takeover.broker.publish("attacker.observed", &json!({})));
         tokio::task::yield_now().await;
     }
     for _ in 0..20 {
-        sent.push(broker.publish("attacker.observed", &json!({})));
+        sent.push(takeover.broker.publish("attacker.observed", &json!({})));
     }
-    let mut all = theirs.await.unwrap();
+    // Woken in the same write, it does not wait for its timer.
+    let mut all = theirs.ended().await;
     while all.len() < sent.len() {
-        let message = journalled.next().await.unwrap();
-        assert_ne!(message.topic.as_str(), CONTROL, "the order was not for us");
+        let message = takeover.journalled.next().await.unwrap();
         all.push(message.event().unwrap().id.as_str().to_owned());
     }
     assert_eq!(all, sent, "each once, theirs before ours");
-    shutdown.cancel();
-    running.await.unwrap();
+    let published = takeover.broker.published();
+    let orders: Vec<&str> = (published.iter())
+        .filter(|it| it.client == "decnet-takeover" && it.envelope["type"] != "listen")
+        .map(|it| it.topic.as_str())
+        .collect();
+    assert_eq!(orders, [CHANGED, CONTROL]);
+    takeover.end().await;
 }
 
-/// Takes events until it is told to stop, as DECNET's worker does.
-async fn other_worker(mut client: crate::client::Client) -> Vec<String> {
-    client.send("HELLO other", b"").await;
-    client.subscribe(CONTROL).await;
-    client.subscribe("attacker.>").await;
-    let mut taken = Vec::new();
-    loop {
-        let frame = client.receive().await.unwrap();
-        if frame.line == format!("EVT {CONTROL}") {
-            if frame.body["payload"]["action"] == "stop" {
-                return taken;
-            }
-        } else {
-            taken.push(frame.body["id"].as_str().unwrap().to_owned());
-        }
-    }
+/// One that is started again, as systemd does it, is heard and ordered again.
+#[tokio::test]
+async fn a_worker_that_is_heard_after_the_order_is_ordered_again() {
+    let (dir, broker) = Takeover::prepare().await;
+    let takeover = Takeover::begin(dir, broker).await;
+    let mut connected = takeover.status.connected();
+    connected.wait_for(|connected| *connected).await.unwrap();
+    assert_eq!(takeover.stops(), 1);
+    let path = takeover.broker.path();
+    let again = DecnetWorker::start(path, "attacker.>", None, PACE, Reloading::Delivers).await;
+    timeout(Duration::from_secs(30), again.ended())
+        .await
+        .expect("it is ordered to stop");
+    assert!(takeover.stops() >= 2);
+    // Neither order is one for us.
+    assert!(!takeover.running.is_finished());
+    takeover.end().await;
 }
