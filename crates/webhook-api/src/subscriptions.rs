@@ -2,6 +2,7 @@
 
 mod dropped;
 mod endpoint;
+mod host;
 mod input;
 mod view;
 
@@ -75,18 +76,19 @@ pub(crate) async fn create(call: Call) -> Answer {
         .admit(&caller.uuid, Instant::now())
         .map_err(Problem::TooManyCreates)?;
     let secret = new.secret.clone();
-    let created = api
+    let (created, unresolved) = api
         .work(|api| async move {
+            let unresolved = host::check(&api, &new.url).await?;
             let position = api.position().await?;
             let created = api.deps.store.create(new, &position).await?;
             tracing::info!(uuid = created.uuid, name = created.name, by = ?caller.username, "subscription created");
             api.signal_change().await;
-            Ok(Standing::free(created))
+            Ok((Standing::free(created), unresolved))
         })
         .await?;
     json(
         StatusCode::CREATED,
-        &CreatedSubscription::new(&created, &secret, &bus),
+        &CreatedSubscription::new(&created, &secret, &bus, unresolved),
     )
 }
 
@@ -165,8 +167,12 @@ pub(crate) async fn change(call: Call) -> Answer {
     let (api, caller, uuid) = (call.api.clone(), call.caller()?, call.uuid()?);
     let body = call.body().await?;
     let patch = input::patch(&body.bytes, api.deps.delivery.egress())?;
-    let (standing, dropped) = api
+    let (standing, dropped, unresolved) = api
         .work(|api| async move {
+            let unresolved = match patch.url() {
+                Some(url) => host::check(&api, url).await?,
+                None => None,
+            };
             let position = api.position().await?;
             let patched = write(&api, &uuid, patch, &position).await?;
             let patched = patched.ok_or(Problem::WebhookNotFound)?;
@@ -177,12 +183,12 @@ pub(crate) async fn change(call: Call) -> Answer {
                 api.signal_change().await;
             }
             let standing = api.deps.store.standing(patched.subscription).await?;
-            Ok((standing, dropped))
+            Ok((standing, dropped, unresolved))
         })
         .await?;
     json(
         StatusCode::OK,
-        &PatchedSubscription::new(&standing, dropped, &bus),
+        &PatchedSubscription::new(&standing, dropped, &bus, unresolved),
     )
 }
 
@@ -267,6 +273,14 @@ async fn write(
     position: &Position,
 ) -> Result<Option<Patched>, Problem> {
     let store = &api.deps.store;
+    let patch = if patch.lacks_credentials() {
+        let Some(old) = store.get(uuid).await? else {
+            return Ok(None);
+        };
+        patch.with_credentials_of(&old.url)?
+    } else {
+        patch
+    };
     if !patch.meets_settings() {
         let patch = patch.without_settings();
         return Ok(store.patch(uuid, patch, position).await?);

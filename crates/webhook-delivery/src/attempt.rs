@@ -216,6 +216,12 @@ impl DeliveryClient {
                 headers.append(name, value.clone());
             }
         }
+        // A header that the endpoint asks for by name is the later word.
+        if let Some(basic) = basic(endpoint)
+            && !headers.contains_key(header::AUTHORIZATION)
+        {
+            headers.insert(header::AUTHORIZATION, basic);
+        }
         headers
             .entry(header::ACCEPT)
             .or_insert(HeaderValue::from_static("*/*"));
@@ -266,4 +272,11 @@ async fn read(mut body: Incoming, kept: &mut BytesMut) -> bool {
         }
     }
     false
+}
+
+/// What the URL's user name and password stand for (RFC 7617).
+fn basic(endpoint: &Endpoint) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(endpoint.url.authorization()?).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }

@@ -1,8 +1,10 @@
 use std::{fmt, sync::Arc};
 
 use http::HeaderValue;
+use url::Host;
+use webhook_model::EndpointUrl;
 
-use crate::{BuildError, DeliveryConfig, EgressPolicy, tls, transport::Transport};
+use crate::{BuildError, DeliveryConfig, EgressPolicy, HostError, tls, transport::Transport};
 
 /// The one way out: pooled connections behind the egress guard. Cheap to clone; share one.
 #[derive(Clone)]
@@ -36,6 +38,15 @@ impl DeliveryClient {
     /// What this client may reach; URLs are checked against it when they are entered.
     pub fn egress(&self) -> &EgressPolicy {
         &self.inner.config.egress
+    }
+
+    /// Whether a URL's host has an address that may be reached, looked up as a delivery would, within
+    /// a few seconds. Tomorrow's answer may be another one.
+    pub async fn check_host(&self, url: &EndpointUrl) -> Result<(), HostError> {
+        match url.url().host() {
+            Some(Host::Domain(name)) => self.inner.transport.resolver().check(name).await,
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn config(&self) -> &DeliveryConfig {

@@ -57,6 +57,17 @@ pub(crate) enum ResolveError {
     Dns(DnsError),
 }
 
+/// Why a name cannot be delivered to at present.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// It has no address, or nobody could say.
+    #[error("{0}")]
+    Unresolved(String),
+    /// The egress guard refuses it or every address that it has.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
 type Answer = Result<Arc<[IpAddr]>, DnsError>;
 
 /// Resolves names through the system's configuration, each host once at a time.
@@ -75,6 +86,15 @@ impl GuardedResolver {
             system: Arc::new(Mutex::new(System::new(name_servers))),
             lookups: Arc::new(SingleFlight::new()),
             controls: Arc::new(SingleFlight::new()),
+        }
+    }
+
+    /// Whether a name can be delivered to at present.
+    pub(crate) async fn check(&self, name: &str) -> Result<(), HostError> {
+        match self.permitted(name).await {
+            Ok(_) => Ok(()),
+            Err(ResolveError::Refused(refusal)) => Err(HostError::Refused(refusal)),
+            Err(ResolveError::Dns(error)) => Err(HostError::Unresolved(error.to_string())),
         }
     }
 

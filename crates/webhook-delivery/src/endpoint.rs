@@ -6,7 +6,8 @@ use webhook_model::{EndpointUrl, Secret};
 /// Where events go, and what signs them there.
 #[derive(Clone)]
 pub struct Endpoint {
-    /// Receiver of the POST.
+    /// Receiver of the POST. Its user name and password are sent as `Authorization: Basic`, unless
+    /// `headers` has an `Authorization` of its own.
     pub url: EndpointUrl,
     /// Signs every body.
     pub secret: Secret,

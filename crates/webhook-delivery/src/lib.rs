@@ -69,6 +69,7 @@ pub use attempt::{Attempt, MAX_ANSWER_BYTES, MAX_ERROR_CHARS, MAX_KEPT_ANSWER_BY
 pub use classify::classify;
 pub use client::DeliveryClient;
 pub use config::{BuildError, DeliveryConfig};
+pub use dns::HostError;
 pub use egress::{EgressPolicy, Refusal};
 pub use endpoint::Endpoint;
 pub use event::PreparedEvent;

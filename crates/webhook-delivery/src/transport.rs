@@ -172,6 +172,11 @@ impl Transport {
         self.pool.avoid_http2(target.origin(), Instant::now());
     }
 
+    /// What names mean, and whether they may be asked for.
+    pub(crate) fn resolver(&self) -> &GuardedResolver {
+        &self.resolver
+    }
+
     /// Whether names could be resolved at all.
     pub(crate) async fn name_servers_answer(&self) -> bool {
         self.resolver.answers().await

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use crate::topic::shown;
@@ -23,9 +25,6 @@ pub enum UrlError {
     /// Neither http nor https.
     #[error("URL scheme {0:?} is not http or https")]
     Scheme(String),
-    /// `user:password@` would be sent in clear and end up in logs.
-    #[error("URL contains a user name or password; put credentials into a header or the path")]
-    Userinfo,
     /// A name that DNS cannot hold.
     #[error(
         "URL host {0:?} cannot be resolved: {1}; write a name that DNS can hold, or an address"
@@ -47,9 +46,27 @@ pub enum HostError {
     TooLong(usize),
 }
 
-/// An http or https URL, normalised by the WHATWG rules, without userinfo or fragment use.
+/// What stands for a user name and a password wherever a URL is shown.
+const REDACTED: &str = "***";
+
+/// An http or https URL, normalised by the WHATWG rules. A user name and a password in it are the
+/// credentials of Basic authentication (RFC 7617): they are never part of a request's URL and are
+/// shown as `***`.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct EndpointUrl(Url);
+pub struct EndpointUrl {
+    /// Without userinfo.
+    url: Url,
+    credentials: Option<Box<Credentials>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Credentials {
+    /// The URL with them.
+    full: String,
+    /// The URL with `***` in their place.
+    shown: String,
+    authorization: String,
+}
 
 impl EndpointUrl {
     /// Parses, normalises and checks a URL.
@@ -62,31 +79,95 @@ impl EndpointUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(UrlError::Scheme(shown(url.scheme())));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(UrlError::Userinfo);
-        }
         if url.as_str().len() > MAX_URL_CHARS {
             return Err(UrlError::TooLong(url.as_str().len()));
         }
         if let Some(Host::Domain(name)) = url.host() {
             check_host(name).map_err(|error| UrlError::Host(shown(name), error))?;
         }
-        Ok(Self(url))
+        Ok(Self::split(url))
     }
 
-    /// The normalised text.
+    fn split(full: Url) -> Self {
+        if full.username().is_empty() && full.password().is_none() {
+            return Self {
+                url: full,
+                credentials: None,
+            };
+        }
+        let with = |name, password| {
+            let mut url = full.clone();
+            // Only URLs without a host refuse, and http has none such.
+            let _ = url.set_username(name);
+            let _ = url.set_password(password);
+            url
+        };
+        let decoded = |text| percent_decode_str(text).collect::<Vec<u8>>();
+        let mut pair = decoded(full.username());
+        pair.push(b':');
+        pair.extend(decoded(full.password().unwrap_or_default()));
+        let credentials = Credentials {
+            full: full.to_string(),
+            shown: with(REDACTED, None).to_string(),
+            authorization: format!("Basic {}", STANDARD.encode(pair)),
+        };
+        Self {
+            url: with("", None),
+            credentials: Some(Box::new(credentials)),
+        }
+    }
+
+    /// The normalised text, credentials redacted.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        match &self.credentials {
+            Some(credentials) => &credentials.shown,
+            None => self.url.as_str(),
+        }
     }
 
-    /// The parsed URL.
+    /// The normalised text with its credentials, to be stored and nothing else.
+    pub fn expose(&self) -> &str {
+        match &self.credentials {
+            Some(credentials) => &credentials.full,
+            None => self.url.as_str(),
+        }
+    }
+
+    /// The parsed URL, as requests use it: without credentials.
     pub fn url(&self) -> &Url {
-        &self.0
+        &self.url
+    }
+
+    /// The value of the `Authorization` header that the URL's credentials stand for. A secret.
+    pub fn authorization(&self) -> Option<&str> {
+        let credentials = self.credentials.as_ref()?;
+        Some(&credentials.authorization)
+    }
+
+    /// Whether it is one as it was shown, with `***` for its credentials.
+    pub fn is_redacted(&self) -> bool {
+        (self.credentials.as_ref()).is_some_and(|it| it.full == it.shown)
+    }
+
+    /// Puts the credentials of `old` back where this one is as it was shown. None where there are
+    /// none for the same scheme, host and port: credentials are not to be sent elsewhere.
+    pub fn unredacted(self, old: &Self) -> Option<Self> {
+        if !self.is_redacted() {
+            return Some(self);
+        }
+        if self.url.origin() != old.url.origin() {
+            return None;
+        }
+        let known = Url::parse(&old.credentials.as_ref()?.full).ok()?;
+        let mut full = self.url;
+        full.set_username(known.username()).ok()?;
+        full.set_password(known.password()).ok()?;
+        Some(Self::split(full))
     }
 
     /// Whether deliveries would travel unencrypted.
     pub fn is_insecure(&self) -> bool {
-        self.0.scheme() == "http"
+        self.url.scheme() == "http"
     }
 }
 
@@ -124,8 +205,8 @@ impl fmt::Display for EndpointUrl {
 impl fmt::Debug for EndpointUrl {
     /// Scheme and host alone: paths and queries of chat and SOAR hooks are credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.0.host_str().unwrap_or_default();
-        write!(f, "EndpointUrl({}://{host}/…)", self.0.scheme())
+        let host = self.url.host_str().unwrap_or_default();
+        write!(f, "EndpointUrl({}://{host}/…)", self.url.scheme())
     }
 }
 
@@ -162,8 +243,6 @@ mod tests {
             EndpointUrl::parse("ftp://a/"),
             Err(UrlError::Scheme(_))
         ));
-        assert_eq!(EndpointUrl::parse("http://u:p@a/"), Err(UrlError::Userinfo));
-        assert_eq!(EndpointUrl::parse("http://u@a/"), Err(UrlError::Userinfo));
         let long = format!("http://a/{}", "x".repeat(2083));
         assert!(matches!(
             EndpointUrl::parse(&long),
@@ -241,10 +320,55 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_basic_authentication_and_not_shown() {
+        for (given, shown, basic) in [
+            ("http://u:p@a/x", "http://***@a/x", "u:p"),
+            ("https://u@a:8/", "https://***@a:8/", "u:"),
+            ("http://:p@a/", "http://***@a/", ":p"),
+            (
+                "http://u%40b:p%3A%C3%A4@a/",
+                "http://***@a/",
+                "u@b:p:\u{e4}",
+            ),
+        ] {
+            let url = EndpointUrl::parse(given).unwrap();
+            assert_eq!(url.as_str(), shown);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(url.expose(), given);
+            assert_eq!(url.url().as_str(), shown.replace("***@", ""));
+            let value = format!("Basic {}", STANDARD.encode(basic));
+            assert_eq!(url.authorization(), Some(value.as_str()));
+            assert!(!url.is_redacted());
+            assert_eq!(EndpointUrl::parse(url.expose()).unwrap(), url);
+        }
+        let without = EndpointUrl::parse("http://a/").unwrap();
+        assert_eq!(without.authorization(), None);
+        assert_eq!(without.as_str(), without.expose());
+    }
+
+    #[test]
+    fn what_was_shown_gets_its_credentials_back_at_the_same_origin() {
+        let parse = |text| EndpointUrl::parse(text).unwrap();
+        let old = parse("http://u:p@a/x");
+        let again = |text| parse(text).unredacted(&old);
+        assert_eq!(again(old.as_str()).unwrap(), old);
+        assert_eq!(again("http://***@a/y").unwrap().expose(), "http://u:p@a/y");
+        for elsewhere in ["http://***@b/x", "https://***@a/x", "http://***@a:81/x"] {
+            assert_eq!(again(elsewhere), None, "{elsewhere}");
+        }
+        assert_eq!(again("http://v:q@b/").unwrap(), parse("http://v:q@b/"));
+        assert_eq!(again("http://b/").unwrap(), parse("http://b/"));
+        let without = parse("http://a/");
+        assert_eq!(parse("http://***@a/").unredacted(&without), None);
+    }
+
+    #[test]
     fn errors_and_debug_keep_credentials() {
         let error = EndpointUrl::parse("http://user:hunter2@[bad/").unwrap_err();
         assert!(!error.to_string().contains("hunter2"));
         let url = EndpointUrl::parse("https://hooks.example/services/T0/B0/token").unwrap();
+        assert_eq!(format!("{url:?}"), "EndpointUrl(https://hooks.example/…)");
+        let url = EndpointUrl::parse("https://user:hunter2@hooks.example/").unwrap();
         assert_eq!(format!("{url:?}"), "EndpointUrl(https://hooks.example/…)");
     }
 }

@@ -105,6 +105,9 @@ pub struct Subscription {
     pub secret: Secret,
     /// What it asked for.
     pub topic_patterns: Vec<TopicPattern>,
+    /// What is wrong with each member of the stored list that is no pattern and matches nothing. DECNET
+    /// stores any text.
+    pub skipped_patterns: Vec<String>,
     /// How its deliveries are made.
     pub settings: Settings,
     /// Active, paused or tripped.
@@ -147,6 +150,9 @@ impl Subscription {
                     "uncovered_pattern: {pattern} matches nothing that the bus carries; topics {carried}"
                 ));
             }
+        }
+        for skipped in &self.skipped_patterns {
+            warnings.push(format!("bad_pattern: {skipped}; it matches nothing"));
         }
         warnings
     }
@@ -215,6 +221,7 @@ mod tests {
             topic_patterns: ["attacker.>", "atacker.>", ">", "*.x"]
                 .map(|p| TopicPattern::parse(p).unwrap())
                 .into(),
+            skipped_patterns: vec!["pattern \"a..b\" has an empty token".into()],
             settings: Settings::default(),
             state: State::Active,
             consecutive_failures: 0,
@@ -232,8 +239,9 @@ mod tests {
         let told = unverifiable.warnings(carries, "begin with attacker");
         assert!(told.iter().any(|it| it.starts_with("unverifiable_secret:")));
         let warnings = subscription.warnings(carries, "begin with attacker");
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
         assert!(warnings[0].starts_with("insecure_url:"));
         assert!(warnings[1].starts_with("uncovered_pattern: atacker.>"));
+        assert!(warnings[2].starts_with("bad_pattern: pattern \"a..b\""));
     }
 }

@@ -77,7 +77,7 @@ impl Room {
         let patterns = patterns_text(&subscription.topic_patterns);
         for (column, value) in [
             ("name", subscription.name.as_str()),
-            ("url", subscription.url.as_str()),
+            ("url", subscription.url.expose()),
             ("secret", subscription.secret.expose()),
             ("topic_patterns", &patterns),
         ] {

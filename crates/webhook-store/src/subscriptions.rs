@@ -37,6 +37,7 @@ impl Store {
             url: new.url,
             secret: new.secret,
             topic_patterns: new.topic_patterns,
+            skipped_patterns: Vec::new(),
             settings: new.settings,
             state: if new.enabled {
                 State::Active

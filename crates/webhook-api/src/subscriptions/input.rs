@@ -5,7 +5,7 @@ mod settings;
 use std::collections::BTreeMap;
 
 use utoipa::ToSchema;
-use webhook_delivery::EgressPolicy;
+use webhook_delivery::{EgressPolicy, Refusal};
 use webhook_model::{
     EndpointUrl, FieldError, Secret, Settings, SimpleEvent, Subscription, SubscriptionName,
     TopicPattern, merge_patterns,
@@ -30,8 +30,8 @@ pub(crate) struct CreateBody {
     /// Unique, case-sensitive.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
-    /// http or https, without user name and password. Private addresses are refused unless the
-    /// server's settings allow them.
+    /// http or https. A user name and a password are sent as `Authorization: Basic` and shown as
+    /// `***`. Private addresses are refused unless the server's settings allow them.
     #[schema(max_length = 2083, format = "uri")]
     url: String,
     /// Signs the deliveries. Generated when absent: `whsec_` + base64 of 32 random bytes.
@@ -80,7 +80,8 @@ pub(crate) struct PatchBody {
     /// A new name.
     #[schema(min_length = 1, max_length = 64)]
     name: Option<String>,
-    /// A new endpoint.
+    /// A new endpoint. Where `***` is sent for its user name and password, those that there are stay,
+    /// for the same scheme, host and port.
     #[schema(max_length = 2083, format = "uri")]
     url: Option<String>,
     /// A new secret. No answer shows it.
@@ -133,7 +134,7 @@ pub(crate) enum SimpleEventName {
 pub(super) fn create(body: &[u8], egress: &EgressPolicy) -> Result<NewSubscription, Problem> {
     let mut fields = Fields::read(body)?;
     let name = fields.required_text("name", SubscriptionName::parse);
-    let url = fields.required_text("url", |text| allowed_url(text, egress));
+    let url = fields.required_text("url", |text| new_url(text, egress));
     let secret = fields.text("secret", secret);
     let patterns = patterns(&mut fields);
     let enabled = fields.flag("enabled");
@@ -170,6 +171,27 @@ impl Patch {
     /// Whether what it leads to depends on the settings that there are.
     pub(super) fn meets_settings(&self) -> bool {
         self.settings != SettingsPatch::default() || self.rest.url.is_some()
+    }
+
+    /// The endpoint that it is to have.
+    pub(super) fn url(&self) -> Option<&EndpointUrl> {
+        self.rest.url.as_ref()
+    }
+
+    /// Whether its URL is one as it was shown, without the credentials that it has.
+    pub(super) fn lacks_credentials(&self) -> bool {
+        (self.rest.url.as_ref()).is_some_and(EndpointUrl::is_redacted)
+    }
+
+    /// The patch with the credentials of the URL that there is.
+    pub(super) fn with_credentials_of(mut self, old: &EndpointUrl) -> Result<Self, Problem> {
+        if let Some(url) = self.rest.url {
+            let Some(url) = url.unredacted(old) else {
+                return Err(Problem::Invalid(vec![FieldError::new("url", REDACTED_URL)]));
+            };
+            self.rest.url = Some(url);
+        }
+        Ok(self)
     }
 
     /// What the store has to write, all settings among it.
@@ -234,12 +256,28 @@ fn patterns(fields: &mut Fields) -> Option<Vec<TopicPattern>> {
     ))
 }
 
+const REDACTED_URL: &str =
+    "has *** for a user name and password that are not known for this address; write them out";
+
+fn new_url(text: &str, egress: &EgressPolicy) -> Result<EndpointUrl, String> {
+    let url = allowed_url(text, egress)?;
+    if url.is_redacted() {
+        return Err(REDACTED_URL.to_owned());
+    }
+    Ok(url)
+}
+
 fn allowed_url(text: &str, egress: &EgressPolicy) -> Result<EndpointUrl, String> {
     let url = EndpointUrl::parse(text).map_err(|error| error.to_string())?;
     egress
         .check_url(url.url())
-        .map_err(|refusal| refusal.to_string())?;
+        .map_err(|refusal| forbidden(&refusal))?;
     Ok(url)
+}
+
+/// What is told of a URL that the egress guard refuses.
+pub(super) fn forbidden(refusal: &Refusal) -> String {
+    format!("forbidden: {refusal}")
 }
 
 fn secret(text: &str) -> Result<Secret, String> {

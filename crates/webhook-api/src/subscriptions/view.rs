@@ -18,7 +18,7 @@ pub(crate) struct SubscriptionBody {
     uuid: String,
     #[schema(example = "siem")]
     name: String,
-    /// Normalised by the WHATWG rules.
+    /// Normalised by the WHATWG rules; `***` stands for a user name and a password.
     #[schema(example = "https://siem.example/hooks/decnet", format = "uri")]
     url: String,
     /// Simple events are expanded into it.
@@ -43,7 +43,9 @@ pub(crate) struct SubscriptionBody {
     created_at: UtcTime,
     #[schema(value_type = String, format = DateTime, example = "2026-04-24T11:59:00.000000Z")]
     updated_at: UtcTime,
-    /// Each begins with its kind: `insecure_url:`, `unverifiable_secret:` or `uncovered_pattern:`.
+    /// Each begins with its kind: `insecure_url:`, `unverifiable_secret:`, `uncovered_pattern:`,
+    /// `bad_pattern:` (a member of the list that DECNET stored and that is no pattern), and where a URL
+    /// was entered `unresolved_host:`.
     #[schema(example = json!([]))]
     warnings: Vec<String>,
     /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).
@@ -150,19 +152,37 @@ impl SubscriptionBody {
     }
 }
 
+impl SubscriptionBody {
+    /// With what is known of this moment alone.
+    fn warning(mut self, warning: Option<String>) -> Self {
+        self.warnings.extend(warning);
+        self
+    }
+}
+
 impl CreatedSubscription {
-    pub(super) fn new(standing: &Standing, secret: &Secret, bus: &Bus) -> Self {
+    pub(super) fn new(
+        standing: &Standing,
+        secret: &Secret,
+        bus: &Bus,
+        warning: Option<String>,
+    ) -> Self {
         Self {
-            subscription: SubscriptionBody::new(standing, bus),
+            subscription: SubscriptionBody::new(standing, bus).warning(warning),
             secret: secret.expose().to_owned(),
         }
     }
 }
 
 impl PatchedSubscription {
-    pub(super) fn new(standing: &Standing, dropped_events: Option<u64>, bus: &Bus) -> Self {
+    pub(super) fn new(
+        standing: &Standing,
+        dropped_events: Option<u64>,
+        bus: &Bus,
+        warning: Option<String>,
+    ) -> Self {
         Self {
-            subscription: SubscriptionBody::new(standing, bus),
+            subscription: SubscriptionBody::new(standing, bus).warning(warning),
             dropped_events,
         }
     }

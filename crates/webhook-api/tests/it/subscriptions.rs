@@ -86,9 +86,11 @@ async fn create_show_list_change_delete() {
     let warnings: Vec<&str> = (created["warnings"].as_array().unwrap().iter())
         .map(|w| w.as_str().unwrap())
         .collect();
-    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings.len(), 3);
     assert!(warnings[0].starts_with("insecure_url:"));
     assert!(warnings[1].starts_with("uncovered_pattern:"));
+    // Names under .example have no address anywhere.
+    assert!(warnings[2].starts_with("unresolved_host:"));
     let created_at = created["created_at"].as_str().unwrap();
     assert!(created_at.ends_with('Z') && created_at.contains('T'));
     assert_eq!(created["last_success_at"], Value::Null);
@@ -333,5 +335,45 @@ async fn creates_are_limited_per_client() {
     let other = crate::server::token(webhook_api::tokens::Role::Admin);
     let created = server.send_as(&other, "POST", ROUTE, Some(&body)).await;
     assert_eq!(created.status, 201, "another client is not concerned");
+    server.stop().await;
+}
+
+/// Rows that DECNET wrote and delivers are shown, with what in them is not used.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_decnets_are_shown_with_warnings() {
+    let server = Server::start().await;
+    let uuid = server.create("siem").await;
+    let wrote = server.sqlite().execute(
+        "UPDATE webhook_subscriptions SET url = 'http://u:hunter2@siem.example/',
+            topic_patterns = '[\"a..b\", 7, \"attacker.>\"]'",
+        [],
+    );
+    assert_eq!(wrote.unwrap(), 1);
+    let path = format!("{ROUTE}/{uuid}");
+    let shown = server.send("GET", &path, None).await;
+    let listed = server.send("GET", ROUTE, None).await.json();
+    let patch = json!({"enabled": false});
+    let patched = server.send("PATCH", &path, Some(&patch)).await;
+    for body in [&shown.json(), &listed[0], &patched.json()] {
+        assert_eq!(body["url"], "http://***@siem.example/");
+        assert_eq!(body["topic_patterns"], json!(["attacker.>"]));
+        let warnings = body["warnings"].to_string();
+        let bad = warnings.matches("bad_pattern: ").count();
+        assert_eq!(bad, 2, "{warnings}");
+        assert!(warnings.contains("insecure_url:"), "{warnings}");
+    }
+    server
+        .sqlite()
+        .execute_batch(
+            "INSERT INTO webhook_subscriptions SELECT 'broken', 'broken', 'no url', secret, topic_patterns,
+                enabled, consecutive_failures, last_success_at, last_failure_at, last_error,
+                auto_disabled_at, created_at, updated_at FROM webhook_subscriptions",
+        )
+        .unwrap();
+    let status = server.send("GET", "/api/v1/status", None).await.json();
+    assert_eq!(status["rows"], json!({"partly_used": 1, "unreadable": 1}));
+    let list = json!({"topic_patterns": ["attacker.>"]});
+    let mended = server.send("PATCH", &path, Some(&list)).await.json();
+    assert!(!mended["warnings"].to_string().contains("bad_pattern"));
     server.stop().await;
 }

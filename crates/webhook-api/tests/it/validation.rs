@@ -22,8 +22,10 @@ fn wrong_values() -> Vec<(&'static str, Value, String, String)> {
     let entry = |field: &'static str, value: Value, index: usize, detail: &str| {
         (field, value, format!("{field}[{index}]"), detail.to_owned())
     };
-    let refused =
-        |host: &str, detail: String| case("url", json!(format!("http://{host}/")), &detail);
+    let refused = |host: &str, detail: String| {
+        let url = json!(format!("http://{host}/"));
+        case("url", url, &format!("forbidden: {detail}"))
+    };
     vec![
         case("name", json!(""), "name has 0 characters; use 1 to 64"),
         case(
@@ -55,8 +57,8 @@ fn wrong_values() -> Vec<(&'static str, Value, String, String)> {
         ),
         case(
             "url",
-            json!("https://user:hunter2@siem.example/"),
-            "URL contains a user name or password; put credentials into a header or the path",
+            json!("https://***@siem.example/"),
+            "has *** for a user name and password that are not known for this address; write them out",
         ),
         refused("10.0.0.5", format!("10.0.0.5 is a private address{LOOSE}")),
         refused(

@@ -16,6 +16,7 @@ pub(super) fn apply(old: &Subscription, patch: SubscriptionPatch) -> Subscriptio
     }
     if let Some(patterns) = patch.topic_patterns {
         new.topic_patterns = patterns;
+        new.skipped_patterns = Vec::new();
     }
     if let Some(change) = patch.settings {
         new.settings = change.to;

@@ -4,11 +4,15 @@ use sea_orm::{
     DbBackend, QueryResult, TryGetable,
     sea_query::{Expr, InsertStatement, Order, Query, SelectStatement},
 };
+use serde_json::Value;
 use webhook_model::{EndpointUrl, Secret, Settings, State, Subscription, TopicPattern, UtcTime};
 
 use crate::{
     BadRow, backend, entities::subscription::WebhookSubscriptions as Column, store::WriteTxn,
 };
+
+/// How a member of a list that is no text is shown.
+const SHOWN_CHARS: usize = 80;
 
 pub(super) fn select(backend: DbBackend) -> SelectStatement {
     let mut select = Query::select();
@@ -44,7 +48,7 @@ pub(super) fn insert(txn: &WriteTxn, subscription: &Subscription) -> InsertState
     let values = [
         (Column::Uuid, Expr::val(&s.uuid)),
         (Column::Name, Expr::val(&s.name)),
-        (Column::Url, Expr::val(s.url.as_str())),
+        (Column::Url, Expr::val(s.url.expose())),
         (Column::Secret, Expr::val(s.secret.expose())),
         (
             Column::TopicPatterns,
@@ -84,12 +88,12 @@ pub(super) fn changes(
         changes.push((Column::Name, Expr::val(&new.name)));
     }
     if new.url != old.url {
-        changes.push((Column::Url, Expr::val(new.url.as_str())));
+        changes.push((Column::Url, Expr::val(new.url.expose())));
     }
     if new.secret != old.secret {
         changes.push((Column::Secret, Expr::val(new.secret.expose())));
     }
-    if new.topic_patterns != old.topic_patterns {
+    if new.topic_patterns != old.topic_patterns || new.skipped_patterns != old.skipped_patterns {
         changes.push((
             Column::TopicPatterns,
             Expr::val(patterns_text(&new.topic_patterns)),
@@ -126,6 +130,7 @@ fn fields(row: &QueryResult, uuid: &str) -> Result<Subscription, String> {
     let url = EndpointUrl::parse(&column::<String>(row, "url")?)
         .map_err(|error| format!("url: {error}"))?;
     let secret = Secret::stored(column(row, "secret")?).map_err(|error| error.to_string())?;
+    let (topic_patterns, skipped_patterns) = usable(&column::<String>(row, "topic_patterns")?)?;
     let failures: i32 = column(row, "consecutive_failures")?;
     let state = State::from_columns(
         column(row, "enabled")?,
@@ -136,7 +141,8 @@ fn fields(row: &QueryResult, uuid: &str) -> Result<Subscription, String> {
         name: column(row, "name")?,
         url,
         secret,
-        topic_patterns: patterns("topic_patterns", &column::<String>(row, "topic_patterns")?)?,
+        topic_patterns,
+        skipped_patterns,
         settings: Settings::default(),
         state,
         consecutive_failures: u32::try_from(failures).unwrap_or(0),
@@ -146,6 +152,24 @@ fn fields(row: &QueryResult, uuid: &str) -> Result<Subscription, String> {
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
     })
+}
+
+/// The patterns of a list that DECNET may have written, and what is wrong with its other members.
+fn usable(text: &str) -> Result<(Vec<TopicPattern>, Vec<String>), String> {
+    let members: Vec<Value> =
+        serde_json::from_str(text).map_err(|error| format!("topic_patterns: {error}"))?;
+    let (mut patterns, mut skipped) = (Vec::new(), Vec::new());
+    for member in members {
+        match member.as_str().map(TopicPattern::parse) {
+            Some(Ok(pattern)) => patterns.push(pattern),
+            Some(Err(error)) => skipped.push(error.to_string()),
+            None => {
+                let shown: String = member.to_string().chars().take(SHOWN_CHARS).collect();
+                skipped.push(format!("{shown} is no text"));
+            }
+        }
+    }
+    Ok((patterns, skipped))
 }
 
 /// A JSON list of patterns, every one of them valid.

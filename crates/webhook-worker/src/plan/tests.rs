@@ -43,6 +43,7 @@ fn snapshot(rows: &[(&str, &[Pair])], ended: &[Pair], bad: &[&str]) -> Snapshot 
             last_error: None,
             created_at: UtcTime::EPOCH,
             updated_at: UtcTime::EPOCH,
+            skipped_patterns: Vec::new(),
             settings: Settings::default(),
         },
         epoch: 0,
