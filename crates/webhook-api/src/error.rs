@@ -19,6 +19,11 @@ pub enum ApiError {
         /// What the resolver said.
         source: Option<io::Error>,
     },
+    /// A text that is no origin, which no browser would ever send.
+    #[error(
+        "{0:?} is no origin; write scheme://host or scheme://host:port in DECNET_CORS_ORIGINS, without a path"
+    )]
+    NoOrigin(String),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}")]
     Listen {

@@ -22,6 +22,7 @@ mod bearers;
 mod body;
 mod config;
 mod connections;
+mod cors;
 mod deliveries;
 mod error;
 mod events;

@@ -16,7 +16,9 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ApiError, ApiStats, ConnectionLimits, Scrape, health, metrics,
+    ApiError, ApiStats, ConnectionLimits, Scrape,
+    cors::Origins,
+    health, metrics,
     problem::Problem,
     routes::Answer,
     server::{Limits, Serving, listen},
@@ -78,7 +80,10 @@ impl ProbeServer {
         };
         let (check, scrape) = (self.check, self.scrape);
         let stats = ApiStats::default();
-        let serving = Serving::start(self.listener, limits, stats, &shutdown, move |config| {
+        // No page has a reason to ask.
+        let origins = Origins::default();
+        let (listener, stop) = (self.listener, &shutdown);
+        let serving = Serving::start(listener, limits, origins, stats, stop, move |config| {
             configure(config, &check, &scrape);
         })?;
         serving.end(shutdown).await

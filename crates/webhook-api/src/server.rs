@@ -13,6 +13,7 @@ use actix_web::{
     App, Error,
     dev::{AppConfig, Server, ServiceRequest, ServiceResponse},
     http::ConnectionType,
+    middleware::Condition,
     web::ServiceConfig,
 };
 use futures_util::future::{Either, ready};
@@ -23,6 +24,7 @@ use crate::{
     ApiConfig, ApiDeps, ApiError, ApiStats, ConnectionLimits,
     api::Api,
     connections::{Connection, Connections, Guarded},
+    cors::Origins,
     problem::Problem,
     routes,
 };
@@ -45,12 +47,14 @@ pub struct ApiServer {
     addr: SocketAddr,
     api: Arc<Api>,
     limits: Limits,
+    origins: Origins,
 }
 
 impl ApiServer {
     /// Binds the address. Call it on the runtime that the dependencies live on: the work of the
     /// requests is done there.
     pub async fn bind(config: ApiConfig, deps: ApiDeps) -> Result<Self, ApiError> {
+        let origins = Origins::parse(config.cors_origins)?;
         let addr = resolve(&config.host, config.port).await?;
         let (listener, addr) = listen(addr, ApiError::PortTaken)?;
         Ok(Self {
@@ -62,6 +66,7 @@ impl ApiServer {
                 grace: config.shutdown_grace,
                 connections: config.connections,
             },
+            origins,
         })
     }
 
@@ -77,6 +82,7 @@ impl ApiServer {
         let serving = Serving::start(
             self.listener,
             self.limits,
+            self.origins,
             stats,
             &shutdown,
             move |config| {
@@ -125,6 +131,7 @@ impl Serving {
     pub(crate) fn start(
         listener: TcpListener,
         limits: Limits,
+        origins: Origins,
         stats: ApiStats,
         shutdown: &CancellationToken,
         configure: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
@@ -155,6 +162,7 @@ impl Serving {
                         Ok::<_, Error>(answer)
                     }
                 })
+                .wrap(Condition::new(!origins.is_empty(), origins.policy()))
                 .configure(configure);
             let http = HttpService::build()
                 .keep_alive(KEEP_ALIVE)

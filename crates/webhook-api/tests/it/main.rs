@@ -5,6 +5,7 @@ mod auth;
 mod bodies;
 mod client;
 mod connections;
+mod cors;
 mod deliveries;
 mod events;
 mod health;

@@ -40,6 +40,12 @@ impl Server {
         Self::start_with(0, change).await
     }
 
+    /// Pages of these origins may call.
+    pub(crate) async fn start_for_origins(origins: &[&str]) -> Self {
+        let origins = origins.iter().map(|it| (*it).to_owned()).collect();
+        Self::configured(|config| config.cors_origins = origins).await
+    }
+
     /// With a bus that refuses to publish: no disk has that much space left.
     pub(crate) async fn start_refusing() -> Self {
         Self::start_with(u64::MAX, |_| {}).await
