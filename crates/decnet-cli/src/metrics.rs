@@ -188,6 +188,7 @@ impl Metrics {
         page.counter(names::LOCAL_FAULTS, [], totals.local_faults);
         let paused = subscriptions.iter().filter(|it| it.paused_for.is_some());
         page.gauge(names::RECEIVERS_PAUSED, [], paused.count() as f64);
+        page.counter(names::FOREIGN_HEARTBEATS, [], totals.foreign_heartbeats);
         let delivers = matches!(self.status.phase(), Phase::Opening | Phase::Running);
         page.flag(names::WORKER_RUNNING, delivers);
         if subscriptions.len() >= SUBSCRIPTIONS_LABELLED_BELOW {

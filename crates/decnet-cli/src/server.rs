@@ -433,5 +433,11 @@ async fn missing(
         Phase::Running => {}
         phase => missing.push(format!("worker ({phase})")),
     }
+    if let Some(ago) = status.other_worker() {
+        missing.push(format!(
+            "being the only webhook worker (another was heard {} s ago; stop one of the two)",
+            ago.as_secs()
+        ));
+    }
     missing
 }

@@ -6,10 +6,13 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
+use webhook_bus::Bus;
+use webhook_model::UtcTime;
 
 use crate::{
     WorkerHere,
     api::Api,
+    other_worker,
     problem::Problem,
     routes::{Answer, Call, json},
 };
@@ -64,7 +67,7 @@ pub(crate) fn ready(missing: Vec<String>) -> Answer {
 }
 
 async fn missing(api: &Arc<Api>) -> Vec<String> {
-    let (database, bus) = tokio::join!(
+    let (database, bus, rival) = tokio::join!(
         answers(api.deps.store.ping()),
         answers(async {
             api.deps
@@ -74,6 +77,7 @@ async fn missing(api: &Arc<Api>) -> Vec<String> {
                 .map_err(|error| error.to_string())?;
             api.deps.bus.status().await.refusing.map_or(Ok(()), Err)
         }),
+        rival(api),
     );
     let mut missing = Vec::new();
     for (name, failure) in [("database", database), ("bus", bus)] {
@@ -87,7 +91,24 @@ async fn missing(api: &Arc<Api>) -> Vec<String> {
     {
         missing.push(format!("worker ({})", worker.doing));
     }
+    missing.extend(rival);
     missing
+}
+
+/// Another installation's worker beside one of ours: what both deliver arrives twice. Asked of the
+/// journal alone, where the answer is a read of an index; on NATS it makes a consumer, which is too
+/// much for whoever has no token, and the worker's own readiness tells it there.
+async fn rival(api: &Api) -> Option<String> {
+    if !matches!(api.deps.bus, Bus::Journal(_)) {
+        return None;
+    }
+    let heard = timeout(CHECK_TIMEOUT, other_worker::heard(api)).await;
+    let heard = heard.ok()?.ok()?;
+    heard.own?;
+    let ago = UtcTime::now().since(heard.other?).as_secs();
+    Some(format!(
+        "being the only webhook worker (another was heard {ago} s ago; stop one of the two)"
+    ))
 }
 
 async fn answers<T, E: std::fmt::Display>(

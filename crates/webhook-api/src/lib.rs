@@ -32,6 +32,7 @@ mod health;
 mod limit;
 mod metrics;
 mod openapi;
+mod other_worker;
 mod probe;
 mod problem;
 mod publishers;

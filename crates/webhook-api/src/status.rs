@@ -11,7 +11,9 @@ use webhook_model::UtcTime;
 use webhook_store::{Counts, Worker};
 
 use crate::{
+    api::Api,
     backlog::{self, Backlog},
+    other_worker,
     routes::{Answer, Call, json},
     troubles::Troubles,
 };
@@ -29,6 +31,10 @@ pub(crate) struct StatusBody {
     /// What the worker of the answering process is doing; null where it has none.
     #[schema(required = true, example = "running")]
     worker: Option<String>,
+    /// A webhook worker of another installation, DECNET's perhaps, that is alive on the same bus: what
+    /// both deliver arrives twice. Null when none is heard.
+    #[schema(required = true)]
+    other_worker: Option<OtherWorker>,
     bus: BusBody,
     database: DatabaseBody,
     /// By state; null when the database cannot be reached.
@@ -37,6 +43,10 @@ pub(crate) struct StatusBody {
     /// Which get nothing at present, and why; null when the database cannot be reached.
     #[schema(required = true)]
     troubles: Option<Troubles>,
+    /// Rows that DECNET or somebody else wrote in a way that cannot be used as a whole; null when the
+    /// database cannot be reached.
+    #[schema(required = true)]
+    rows: Option<RowCounts>,
     /// Those that have not arrived; null when the database cannot be reached.
     #[schema(required = true)]
     deliveries: Option<DeliveryCounts>,
@@ -64,6 +74,14 @@ pub(crate) struct WorkerBody {
     /// How long ago it was heard.
     #[schema(example = 1.5)]
     silent_seconds: f64,
+}
+
+/// A webhook worker of another installation.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OtherWorker {
+    /// When it was last heard.
+    #[schema(value_type = String, format = DateTime, example = "2026-04-24T12:00:00.000000Z")]
+    last_heartbeat: UtcTime,
 }
 
 /// The bus.
@@ -109,6 +127,17 @@ pub(crate) struct SubscriptionCounts {
     tripped: u64,
 }
 
+/// How many subscriptions are not used as they are stored.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RowCounts {
+    /// Delivered to, but for members of the list of patterns that are none; `warnings` names them.
+    #[schema(example = 0)]
+    partly_used: u64,
+    /// Not delivered to: the row cannot be read, and the log says why.
+    #[schema(example = 0)]
+    unreadable: u64,
+}
+
 /// How many deliveries have not arrived.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeliveryCounts {
@@ -139,7 +168,7 @@ pub(crate) async fn show(call: Call) -> Answer {
     let body = call
         .api
         .work(|api| async move {
-            let (bus, counts, workers, standings, backlog) = tokio::join!(
+            let (bus, counts, workers, standings, heard, (rows, backlog)) = tokio::join!(
                 within(async {
                     api.deps.bus.position().await.map_err(|e| e.to_string())?;
                     Ok(api.deps.bus.status().await)
@@ -147,17 +176,18 @@ pub(crate) async fn show(call: Call) -> Answer {
                 within(async { api.deps.store.counts().await.map_err(|e| e.to_string()) }),
                 within(async { api.deps.store.workers().await.map_err(|e| e.to_string()) }),
                 within(async { api.deps.store.standings().await.map_err(|e| e.to_string()) }),
-                within(async {
-                    let snapshot = api.deps.store.snapshot().await;
-                    let views = snapshot.map_err(|e| e.to_string())?.subscriptions;
-                    let backlog = backlog::of_all(&api, &views).await;
-                    backlog.map_err(|e| e.to_string())
-                }),
+                within(other_worker::heard(&api)),
+                rows_and_backlog(&api),
             );
             Ok(StatusBody {
                 workers: known("workers", workers).map(worker_bodies),
                 worker: (api.deps.worker.as_ref()).map(|worker| worker.report().doing),
                 troubles: known("troubles", standings).map(Troubles::of),
+                other_worker: known("other worker", heard).and_then(|heard| {
+                    let last_heartbeat = heard.other?;
+                    Some(OtherWorker { last_heartbeat })
+                }),
+                rows: known("rows", rows),
                 backlog: known("backlog", backlog),
                 ..StatusBody::new(known("bus", bus), known("database", counts))
             })
@@ -172,10 +202,12 @@ impl StatusBody {
             workers: None,
             worker: None,
             troubles: None,
+            other_worker: None,
             backlog: None,
             database: DatabaseBody {
                 reachable: counts.is_some(),
             },
+            rows: None,
             subscriptions: counts.map(|counts| SubscriptionCounts {
                 active: counts.active,
                 paused: counts.paused,
@@ -195,6 +227,26 @@ impl StatusBody {
             },
         }
     }
+}
+
+async fn rows_and_backlog(api: &Api) -> (Result<RowCounts, String>, Result<Backlog, String>) {
+    let snapshot =
+        within(async { api.deps.store.snapshot().await.map_err(|e| e.to_string()) }).await;
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
+        Err(failure) => return (Err(failure.clone()), Err(failure)),
+    };
+    let views = snapshot.subscriptions;
+    let partly_used = (views.iter()).filter(|it| !it.subscription.skipped_patterns.is_empty());
+    let rows = RowCounts {
+        partly_used: partly_used.count() as u64,
+        unreadable: snapshot.skipped.len() as u64,
+    };
+    let backlog = within(async {
+        let backlog = backlog::of_all(api, &views).await;
+        backlog.map_err(|e| e.to_string())
+    });
+    (Ok(rows), backlog.await)
 }
 
 /// What was found; what was not is in the log.

@@ -29,6 +29,7 @@ pub struct Counters {
     tripped: AtomicU64,
     recovered: AtomicU64,
     local_faults: AtomicU64,
+    foreign_heartbeats: AtomicU64,
     timings: Timings,
 }
 
@@ -65,6 +66,8 @@ pub struct Totals {
     pub recovered: u64,
     /// Attempts that failed on this side: no descriptor, port, memory or resolver.
     pub local_faults: u64,
+    /// Heartbeats of other deployments' workers that were heard on the bus.
+    pub foreign_heartbeats: u64,
 }
 
 /// Outcomes by status. An event that waited and then arrived counts in two of them.
@@ -159,6 +162,10 @@ impl Counters {
         self.local_faults.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn foreign_heartbeat(&self) {
+        self.foreign_heartbeats.fetch_add(1, Relaxed);
+    }
+
     /// What they stand at now.
     pub fn totals(&self) -> Totals {
         Totals {
@@ -173,6 +180,7 @@ impl Counters {
             tripped: self.tripped.load(Relaxed),
             recovered: self.recovered.load(Relaxed),
             local_faults: self.local_faults.load(Relaxed),
+            foreign_heartbeats: self.foreign_heartbeats.load(Relaxed),
         }
     }
 

@@ -3,15 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Bus, Message};
-use webhook_model::{TopicPattern, UtcTime, topics};
+use webhook_bus::{Bus, Message, Watch};
+use webhook_model::{Heartbeat, TopicPattern, UtcTime, topics};
 
 use crate::{WorkerError, WorkerStatus, announcer::publication, counters::Counters};
 
 /// A heartbeat older than two of DECNET's intervals and a little means a worker that is gone.
-const FOREIGN_ALIVE: Duration = Duration::from_secs(65);
+pub(crate) const FOREIGN_ALIVE: Duration = Duration::from_secs(65);
+
+/// One warning in so much time while another worker is heard.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// A DECNET worker makes itself heard every 30 s.
 const LISTEN: Duration = Duration::from_secs(35);
@@ -96,11 +102,39 @@ pub(crate) async fn listen(
 /// Whether a heartbeat comes from a webhook worker of another deployment. Ours on the same data
 /// are kept apart by the journal's lock, or share the work.
 pub(crate) fn is_foreign(message: &Message, identity: &Identity) -> bool {
-    let Ok(event) = message.event() else {
-        return false;
-    };
-    let payload: Value = serde_json::from_str(event.payload.as_str()).unwrap_or_default();
-    payload["worker"] == "webhook" && payload["deployment"] != identity.deployment.as_str()
+    let heartbeat = message.event().ok().and_then(|it| Heartbeat::read(&it));
+    heartbeat.is_some_and(|it| !it.is_of(&identity.deployment))
+}
+
+/// Tells of every other deployment's worker that is heard while this one delivers: what both deliver
+/// arrives twice.
+pub(crate) async fn note_foreign(
+    mut heard: Watch,
+    identity: Identity,
+    status: WorkerStatus,
+    shutdown: CancellationToken,
+) {
+    let mut warned: Option<Instant> = None;
+    loop {
+        let message = tokio::select! {
+            () = shutdown.cancelled() => return,
+            message = heard.next() => message,
+        };
+        let Some(message) = message else {
+            // The bus was closed, and nothing more is told.
+            return shutdown.cancelled().await;
+        };
+        if !is_foreign(&message, &identity) {
+            continue;
+        }
+        status.heard_other_worker();
+        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            warned = Some(Instant::now());
+            tracing::warn!(
+                "another webhook worker is alive on this bus, and what both deliver arrives twice; stop it (DECNET's: systemctl disable --now decnet-webhook), or start this one with --takeover"
+            );
+        }
+    }
 }
 
 /// Publishes a heartbeat at once and then at every interval, until `shutdown`.

@@ -64,6 +64,7 @@ pub(crate) enum Ended {
 pub(crate) struct Opened {
     changed: Watch,
     control: Watch,
+    health: Watch,
     incarnation: String,
     crew: Crew,
     beating: Beating,
@@ -77,6 +78,7 @@ impl Opened {
         let changed = parts.bus.watch(&changes).await?;
         let orders = heartbeat::pattern(topics::CONTROL);
         let control = parts.bus.watch(&orders).await?;
+        let health = parts.bus.watch(&heartbeat::pattern(topics::HEALTH)).await?;
         let incarnation = parts.bus.position().await?.incarnation;
         for pair in parts.store.rebase_pairs(&incarnation).await? {
             tracing::warn!(
@@ -97,6 +99,7 @@ impl Opened {
         Ok(Self {
             changed,
             control,
+            health,
             incarnation,
             crew,
             beating,
@@ -110,6 +113,7 @@ impl Opened {
         let Self {
             changed,
             control,
+            health,
             incarnation,
             crew,
             beating,
@@ -201,6 +205,10 @@ impl Opened {
         tasks.spawn(
             "orders",
             stop_on_order(control, stop.clone(), parts.stop.clone()),
+        );
+        tasks.spawn(
+            "other workers",
+            heartbeat::note_foreign(health, identity.clone(), status.clone(), stop.clone()),
         );
 
         let dispatch = Dispatch {

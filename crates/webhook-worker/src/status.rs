@@ -1,13 +1,16 @@
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use webhook_model::{State, UtcTime};
 
 use crate::{
     Timings,
     counters::{Counters, OutcomeTotals},
+    heartbeat::FOREIGN_ALIVE,
     runtime::Directory,
 };
 
@@ -47,6 +50,8 @@ pub struct WorkerStatus {
     phase: Arc<RwLock<Phase>>,
     counters: Arc<Counters>,
     directory: Directory,
+    /// When a worker of another deployment was last heard.
+    other_worker: Arc<RwLock<Option<Instant>>>,
 }
 
 impl Default for WorkerStatus {
@@ -81,6 +86,7 @@ impl WorkerStatus {
             phase: Arc::new(RwLock::new(Phase::Starting)),
             counters: Arc::new(Counters::new(timings)),
             directory: Directory::default(),
+            other_worker: Arc::default(),
         }
     }
 
@@ -104,6 +110,25 @@ impl WorkerStatus {
     /// What it has done so far.
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// How long ago a worker of another deployment was heard on the bus, if it counts as alive: what
+    /// both deliver arrives twice.
+    pub fn other_worker(&self) -> Option<Duration> {
+        let last = *self
+            .other_worker
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.map(|at| at.elapsed())
+            .filter(|ago| *ago < FOREIGN_ALIVE)
+    }
+
+    pub(crate) fn heard_other_worker(&self) {
+        self.counters.foreign_heartbeat();
+        *self
+            .other_worker
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Says that nothing is delivered for now, and why; for whoever connects the worker.

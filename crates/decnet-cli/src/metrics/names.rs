@@ -74,6 +74,9 @@ metrics! {
     COMMIT_ROWS = Histogram "decnet_webhook_commit_rows";
     /// Whether this process's worker delivers.
     WORKER_RUNNING = Gauge "decnet_webhook_worker_running";
+    /// Heartbeats of other webhook workers, e.g. DECNET's, that were heard on the bus while this one
+    /// delivers: what both deliver arrives twice.
+    FOREIGN_HEARTBEATS = Counter "decnet_webhook_foreign_heartbeats_total";
     /// Subscriptions by state: active, paused, tripped.
     SUBSCRIPTIONS = Gauge "decnet_webhook_subscriptions" ["state"];
     /// Deliveries that are to be tried again.

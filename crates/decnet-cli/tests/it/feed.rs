@@ -1,19 +1,28 @@
 //! `decnet` beside an existing DECNET: its broker, its database, its worker.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    task::JoinHandle,
     time::{interval, timeout},
 };
-use webhook_testkit::{Behaviour, Broker, Receiver};
+use webhook_testkit::{Behaviour, Broker, DecnetWorker, Pace, Published, Receiver, Reloading};
 
 use crate::{
     disk::quota::Quota,
     fixture,
-    support::{Decnet, PATIENCE, Scrape, Starter, data_dir, signal},
+    support::{PATIENCE, Scrape, Starter, data_dir, signal},
 };
 
 const NAME: &str = "decnet-webhook";
@@ -220,93 +229,194 @@ async fn it_refuses_to_start_beside_decnets_worker() {
     assert_eq!(receiver.count(), 0, "theirs delivers");
 }
 
-/// Every event published across the change from DECNET's worker to ours arrives exactly once.
-#[tokio::test]
-async fn the_cutover_loses_and_doubles_nothing() {
-    let dir = data_dir();
-    let broker = Arc::new(Broker::start(dir.path().join("broker.sock")).await);
-    let receiver = Arc::new(decnets_receiver(dir.path()).await);
-    let theirs = tokio::spawn(decnets_worker(broker.path().to_owned(), receiver.clone()));
-    broker.wait_for_pattern("webhook", "attacker.>").await;
-    let publishing = tokio::spawn({
-        let broker = broker.clone();
-        async move {
-            let mut sent = Vec::new();
-            let mut ticks = tokio::time::interval(Duration::from_millis(2));
+/// DECNET's worker, which ends in a tenth of the time once it is woken and never looks on its own.
+const PACE: Pace = Pace {
+    heartbeat: Duration::from_secs(30),
+    timer: Duration::from_secs(600),
+    reload: Duration::from_millis(100),
+};
+
+/// How late a busy machine may run a task that was woken.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A broker on which somebody publishes 200 events a second, DECNET's worker, and a receiver.
+struct Cutover {
+    dir: TempDir,
+    broker: Arc<Broker>,
+    receiver: Arc<Receiver>,
+    publishing: JoinHandle<Vec<(String, Instant)>>,
+    enough: Arc<AtomicBool>,
+}
+
+impl Cutover {
+    async fn begin() -> Self {
+        let dir = data_dir();
+        let broker = Arc::new(Broker::start(dir.path().join("broker.sock")).await);
+        let receiver = Arc::new(decnets_receiver(dir.path()).await);
+        let enough = Arc::new(AtomicBool::new(false));
+        let publishing = tokio::spawn({
+            let (broker, enough) = (broker.clone(), enough.clone());
+            async move {
+                broker.wait_for_pattern("webhook", "attacker.>").await;
+                let mut sent = Vec::new();
+                let mut ticks = interval(Duration::from_millis(5));
+                while !enough.load(Ordering::Relaxed) {
+                    ticks.tick().await;
+                    let payload = json!({"n": sent.len()});
+                    sent.push((
+                        broker.publish("attacker.observed", &payload),
+                        Instant::now(),
+                    ));
+                }
+                sent
+            }
+        });
+        Self {
+            dir,
+            broker,
+            receiver,
+            publishing,
+            enough,
+        }
+    }
+
+    async fn theirs(&self, reloading: Reloading) -> DecnetWorker {
+        let receiver = Some(self.receiver.clone());
+        let broker = self.broker.path();
+        DecnetWorker::start(broker, "attacker.>", receiver, PACE, reloading).await
+    }
+
+    /// Until so many more have arrived.
+    async fn more(&self, events: usize) {
+        let so_far = self.receiver.count();
+        self.receiver
+            .wait_until(|log| log.len() >= so_far + events, PATIENCE)
+            .await;
+    }
+
+    /// Ends the publishing. Every event has arrived; answers when those that came twice were sent.
+    async fn end(self) -> Vec<Instant> {
+        self.enough.store(true, Ordering::Relaxed);
+        let sent = self.publishing.await.unwrap();
+        // The stand-in does not sign, so its requests are refused as forged, but they came.
+        let times = |log: &webhook_testkit::Log| {
+            let mut times: BTreeMap<String, usize> = BTreeMap::new();
+            for request in log.all() {
+                *times
+                    .entry(request.event_id().unwrap().to_owned())
+                    .or_default() += 1;
+            }
+            times
+        };
+        // Counting ten thousand requests with each that comes would keep the receiver from taking them.
+        let mut looks = interval(Duration::from_millis(500));
+        let all = async {
             loop {
-                ticks.tick().await;
-                sent.push(broker.publish("attacker.observed", &json!({"n": sent.len()})));
-                // Until long after theirs has gone.
-                let stops = broker.published();
-                let stopped = stops
-                    .iter()
-                    .any(|it| it.envelope["payload"]["action"] == "stop");
-                if stopped && sent.len() % 500 == 0 {
-                    return sent;
+                looks.tick().await;
+                let times = self.receiver.log(times);
+                if times.len() >= sent.len() {
+                    return times;
                 }
             }
-        }
-    });
-    let mut ours: Decnet = worker(dir.path(), &broker).start().await;
-    let by_them = theirs.await.unwrap();
-    let sent = publishing.await.unwrap();
-    // The stand-in does not sign, so its requests are refused as forged, but they came.
-    receiver
-        .wait_until(|log| log.len() >= sent.len(), PATIENCE)
-        .await;
-    let mut times: BTreeMap<String, usize> = BTreeMap::new();
-    for request in receiver.received() {
-        *times
-            .entry(request.event_id().unwrap().to_owned())
-            .or_default() += 1;
+        };
+        let Ok(times) = timeout(PATIENCE, all).await else {
+            let times = self.receiver.log(times);
+            let lost: Vec<usize> = (0..sent.len())
+                .filter(|&n| !times.contains_key(&sent[n].0))
+                .collect();
+            panic!("{} of {} never came: {lost:?}", lost.len(), sent.len());
+        };
+        assert_eq!(times.len(), sent.len(), "what came twice has its one id");
+        assert!(sent.iter().all(|(id, _)| (1..=2).contains(&times[id])));
+        let doubled = sent.iter().filter(|(id, _)| times[id] == 2);
+        doubled.map(|(_, at)| *at).collect()
     }
-    let doubled: Vec<_> = times.iter().filter(|(_, count)| **count > 1).collect();
-    assert_eq!(doubled, []);
-    assert_eq!(times.len(), sent.len());
-    assert!(
-        by_them > 0 && by_them < sent.len(),
-        "{by_them} of {}",
-        sent.len()
-    );
+}
+
+/// Where DECNET's worker takes nothing more once it is woken, every event published across the change
+/// to ours arrives exactly once.
+#[tokio::test]
+async fn the_cutover_loses_and_doubles_nothing() {
+    let cutover = Cutover::begin().await;
+    let theirs = cutover.theirs(Reloading::Loses).await;
+    cutover.more(100).await;
+    let mut ours = worker(cutover.dir.path(), &cutover.broker).start().await;
+    let by_them = theirs.ended().await;
+    cutover.more(200).await;
+    assert!(by_them.len() >= 100);
+    assert_eq!(cutover.end().await.len(), 0);
     assert!(ours.terminate().await.success());
 }
 
-/// A stand-in for DECNET's worker: it makes itself heard and delivers until it is told to stop.
-async fn decnets_worker(path: std::path::PathBuf, receiver: Arc<Receiver>) -> usize {
-    let mut stream = UnixStream::connect(path).await.unwrap();
-    let mut say = Vec::new();
-    let heartbeat = json!({"v": 1, "type": "health", "payload": {"worker": "webhook", "ts": 1}});
-    for (line, body) in [
-        ("HELLO webhook".to_owned(), String::new()),
-        (format!("SUB {CONTROL}"), String::new()),
-        ("SUB attacker.>".to_owned(), String::new()),
-        (format!("PUB {HEALTH}"), heartbeat.to_string()),
-    ] {
-        say.extend_from_slice(line.as_bytes());
-        say.push(b'\n');
-        say.extend_from_slice(&u32::try_from(body.len()).unwrap().to_be_bytes());
-        say.extend_from_slice(body.as_bytes());
-    }
-    stream.write_all(&say).await.unwrap();
-    let mut delivered = 0;
-    loop {
-        let mut line = Vec::new();
-        while line.last() != Some(&b'\n') {
-            line.push(stream.read_u8().await.unwrap());
-        }
-        let mut body = vec![0; stream.read_u32().await.unwrap() as usize];
-        stream.read_exact(&mut body).await.unwrap();
-        let event: Value = serde_json::from_slice(&body).unwrap();
-        if line == format!("EVT {CONTROL}\n").into_bytes() {
-            if event["payload"]["action"] == "stop" {
-                return delivered;
-            }
-            continue;
-        }
-        let id = event["id"].as_str().unwrap();
-        receiver
-            .post_raw("/", &[("x-decnet-event-id", id)], &body)
-            .await;
-        delivered += 1;
-    }
+/// To our worker and back to DECNET's: nothing is lost either way. Twice comes what is published from
+/// the order until theirs has ended, and while both run on the way back.
+#[tokio::test]
+async fn the_cutover_and_the_way_back_lose_nothing() {
+    let cutover = Cutover::begin().await;
+    let theirs = cutover.theirs(Reloading::Delivers).await;
+    cutover.more(100).await;
+    let orders = |it: &Published| it.envelope["payload"]["action"] == "stop";
+    let ordering = async {
+        cutover.broker.wait_for_published(orders).await;
+        Instant::now()
+    };
+    let starting = worker(cutover.dir.path(), &cutover.broker).start();
+    let (mut ours, ordered) = tokio::join!(starting, ordering);
+    let by_them = theirs.ended().await;
+    let over = Instant::now();
+    assert!(by_them.len() >= 100);
+    ours.log()
+        .wait_for("no other webhook worker was heard")
+        .await;
+
+    // Back: theirs is started first, and heard; then ours is stopped.
+    let back = Instant::now();
+    let theirs = cutover.theirs(Reloading::Delivers).await;
+    ours.log().wait_for("another webhook worker is alive").await;
+    cutover.more(100).await;
+    assert!(ours.terminate().await.success());
+    let gone = Instant::now();
+    cutover.more(200).await;
+    assert!(!theirs.is_over(), "nobody ordered it to stop");
+    let doubled = cutover.end().await;
+    // Between the order's way through the broker and our seeing it there.
+    let ordered = ordered - SLACK;
+    let strays = doubled
+        .iter()
+        .filter(|at| !(ordered..=over).contains(*at) && !(back..=gone).contains(*at));
+    assert_eq!(strays.count(), 0, "of {}", doubled.len());
+}
+
+/// DECNET's worker, started beside ours, makes everything arrive twice: that is said everywhere.
+#[tokio::test]
+async fn decnets_worker_beside_ours_is_told_of() {
+    let dir = data_dir();
+    let broker = Broker::start(dir.path().join("broker.sock")).await;
+    let _receiver = decnets_receiver(dir.path()).await;
+    let mut ours = worker(dir.path(), &broker).start().await;
+    broker.wait_for_pattern(NAME, HEALTH).await;
+    let api_process = Starter::new("api", dir.path())
+        .var("DECNET_BUS_SOCKET", broker.path().to_str().unwrap())
+        .start()
+        .await;
+    let api = api_process.api().await;
+    let named = async || {
+        let (status, body) = api.ask(Method::GET, "/api/v1/status", None).await;
+        assert_eq!(status, 200);
+        body["other_worker"].clone()
+    };
+    assert_eq!(named().await, Value::Null);
+
+    let theirs =
+        DecnetWorker::start(broker.path(), "attacker.>", None, PACE, Reloading::Delivers).await;
+    ours.log().wait_for("another webhook worker is alive").await;
+    let (status, lacks) = ours.readiness().await;
+    assert_eq!(status, 503);
+    assert!(lacks.contains("being the only webhook worker"), "{lacks}");
+    let page = Scrape::of(ours.url()).await;
+    assert!(page.value("decnet_webhook_foreign_heartbeats_total", &[]) >= 1.0);
+    let other = named().await;
+    assert!(other["last_heartbeat"].is_string(), "{other}");
+    drop(theirs);
+    assert!(ours.terminate().await.success());
 }

@@ -53,6 +53,35 @@ async fn what_waits_is_counted() {
     server.stop().await;
 }
 
+/// DECNET's worker beside ours: everything arrives twice, and it is said where operators look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_another_installation_is_named() {
+    let server = Server::start().await;
+    let beat = async |payload: serde_json::Value| {
+        let topic = webhook_model::Topic::parse("system.webhook.health").unwrap();
+        let envelope = json!({"v": 1, "type": "health", "payload": payload});
+        let heartbeat = webhook_bus::Publication {
+            topic,
+            bytes: envelope.to_string().into(),
+            dedup: None,
+        };
+        server.bus.publish(vec![heartbeat]).await.unwrap();
+    };
+    let named = async || server.send("GET", ROUTE, None).await.json()["other_worker"].clone();
+    assert_eq!(named().await, Value::Null);
+    beat(json!({"worker": "webhook", "ts": 1})).await;
+    let at = named().await["last_heartbeat"].as_str().unwrap().to_owned();
+    assert!(at.ends_with('Z'), "{at}");
+    // Alone it delivers nothing twice.
+    assert_eq!(server.raw("GET", "/readyz", "", b"").await.status, 200);
+    beat(json!({"worker": "webhook", "deployment": server.store.deployment_id()})).await;
+    let reply = server.raw("GET", "/readyz", "", b"").await;
+    assert_eq!(reply.status, 503);
+    let missing = reply.json()["missing"][0].as_str().unwrap().to_owned();
+    assert!(missing.contains("another was heard"), "{missing}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bus_that_refuses_says_why() {
     let server = Server::start_refusing().await;

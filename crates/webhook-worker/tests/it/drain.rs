@@ -114,6 +114,34 @@ async fn beside_a_foreign_worker_it_does_not_start() {
     rig.drain().await;
 }
 
+/// Started beside a worker that delivers, it is told of: what both deliver arrives twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_worker_that_comes_later_is_noticed() {
+    let mut rig = Rig::started().await;
+    let status = rig.status();
+    // Its own are no news.
+    let ours = format!(
+        r#"{{"v":1,"type":"health","payload":{{"worker":"webhook","deployment":"{}"}}}}"#,
+        rig.store.deployment_id()
+    );
+    rig.publish_raw("system.webhook.health", ours.as_bytes())
+        .await;
+    let health = br#"{"v":1,"type":"health","payload":{"worker":"webhook","ts":1}}"#;
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
+    tokio::time::timeout(PATIENCE, async {
+        // Until the session listens.
+        while status.other_worker().is_none() {
+            rig.publish_raw("system.webhook.health", health).await;
+            ticks.tick().await;
+        }
+    })
+    .await
+    .expect("it is noticed");
+    assert!(status.counters().totals().foreign_heartbeats >= 1);
+    assert!(matches!(status.phase(), Phase::Opening | Phase::Running));
+    rig.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn its_own_heartbeat_does_not_keep_it_from_starting() {
     let mut rig = Rig::started().await;

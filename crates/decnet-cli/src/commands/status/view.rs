@@ -11,10 +11,12 @@ const REASON_CHARS: usize = 120;
 #[serde(default)]
 pub(super) struct Status {
     workers: Option<Vec<Worker>>,
+    other_worker: Option<OtherWorker>,
     bus: Bus,
     database: Database,
     subscriptions: Option<Subscriptions>,
     troubles: Option<Troubles>,
+    rows: Option<Rows>,
     deliveries: Option<Deliveries>,
     backlog: Option<Backlog>,
 }
@@ -26,6 +28,12 @@ struct Worker {
     version: String,
     alive: bool,
     silent_seconds: f64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct OtherWorker {
+    last_heartbeat: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -72,6 +80,13 @@ struct Trouble {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+struct Rows {
+    partly_used: u64,
+    unreadable: u64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Deliveries {
     retrying: u64,
     dead: u64,
@@ -108,6 +123,13 @@ impl Status {
                     .to_owned(),
             );
         }
+        if let Some(other) = &self.other_worker {
+            missing.push(format!(
+                "another webhook worker, DECNET's perhaps, is alive on this bus (last heartbeat {}): \
+                 what both deliver arrives twice; stop one of the two",
+                output::seconds(other.last_heartbeat.as_deref())
+            ));
+        }
         missing
     }
 
@@ -129,7 +151,11 @@ impl Status {
         let subscriptions = self.subscriptions.as_ref().map(|counts| {
             let (active, paused) = (output::count(counts.active), output::count(counts.paused));
             let tripped = output::count(counts.tripped);
-            format!("{active} active, {paused} paused, {tripped} tripped")
+            let mut text = format!("{active} active, {paused} paused, {tripped} tripped");
+            for (number, what) in self.rows.iter().flat_map(Rows::odd) {
+                text += &format!("; {} {what}", output::count(number));
+            }
+            text
         });
         lines.push(("subscriptions", subscriptions.unwrap_or_else(unknown)));
         if let Some(troubles) = &self.troubles {
@@ -190,6 +216,17 @@ impl Trouble {
             text += &format!("; {next}");
         }
         text
+    }
+}
+
+impl Rows {
+    /// Those that an operator has to look at.
+    fn odd(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        let partly = "with patterns that are none (its warnings name them)";
+        let unreadable = "that cannot be read and get nothing (the log says why)";
+        [(self.partly_used, partly), (self.unreadable, unreadable)]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
     }
 }
 
