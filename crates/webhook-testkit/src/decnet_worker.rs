@@ -81,7 +81,7 @@ impl DecnetWorker {
             tasks.spawn(read_events(read, events));
             let mut beats = interval(pace.heartbeat);
             let mut look_at = Instant::now() + pace.timer;
-            let (mut stop, mut woken) = (false, false);
+            let (mut stop, mut woken, mut deaf) = (false, false, false);
             let mut taken = Vec::new();
             let slots = Arc::new(Semaphore::new(IN_FLIGHT));
             let mut delivering = JoinSet::new();
@@ -103,10 +103,15 @@ impl DecnetWorker {
                         (look_at, woken) = (Instant::now() + pace.timer, false);
                         continue;
                     }
-                    event = incoming.recv() => event,
+                    event = incoming.recv(), if !deaf => event,
                 };
                 let Some((topic, body)) = event else { break };
-                let event: Value = serde_json::from_slice(&body).expect("a broker sends JSON");
+                let Some(event) = understood(&body) else {
+                    // Its reader ends for good, and it goes on without one.
+                    incoming.close();
+                    deaf = true;
+                    continue;
+                };
                 match topic.as_str() {
                     CONTROL => stop |= event["payload"]["action"] == "stop",
                     CHANGED if !woken => (look_at, woken) = (Instant::now() + pace.reload, true),
@@ -150,6 +155,12 @@ impl Drop for DecnetWorker {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// Its clients take `ts` for a float.
+fn understood(body: &[u8]) -> Option<Value> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    event["ts"].is_number().then_some(event)
 }
 
 async fn read_events(read: OwnedReadHalf, events: mpsc::UnboundedSender<(String, Vec<u8>)>) {

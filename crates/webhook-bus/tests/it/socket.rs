@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use webhook_bus::{Bus, BusError, BusServer, Role, SocketConfig, Watch};
 use webhook_model::topics;
+use webhook_testkit::{DecnetWorker, Pace, Reloading};
 
 use crate::{
     client::{Client, envelope},
@@ -129,6 +130,15 @@ async fn frames_hold_nothing_that_a_reader_of_doubles_cannot_parse() {
     let served = serve().await;
     let mut reader = served.subscriber(&["attacker.>"]).await;
     let mut kept = served.watch("attacker.>").await;
+    // It makes itself heard after it has subscribed.
+    let mut heartbeats = served.watch("system.webhook.health").await;
+    let pace = Pace {
+        reload: std::time::Duration::from_millis(10),
+        ..Pace::default()
+    };
+    let worker =
+        DecnetWorker::start(&served.path, "attacker.>", None, pace, Reloading::Delivers).await;
+    heartbeats.next().await.unwrap();
     let huge = "9".repeat(400);
     let payload = format!(r#"{{"exact":1180591620717411303424,"far":1e400,"huge":[-{huge}]}}"#);
     let body = format!(r#"{{"v":1,"id":"e1","ts":"2018-04-25T00:00:00.25Z","payload":{payload}}}"#);
@@ -148,6 +158,17 @@ async fn frames_hold_nothing_that_a_reader_of_doubles_cannot_parse() {
     let event = kept.next().await.unwrap().event().unwrap();
     assert_eq!(event.payload.as_str(), payload);
     assert_eq!(event.ts.iso(), "2018-04-25T00:00:00.25Z");
+    // DECNET's worker reads on: it hears what it is told afterwards.
+    let mut orders = served.client().await;
+    let order = |payload| json!({"ts": 1.5, "payload": payload});
+    for (topic, payload) in [
+        ("subscriptions_changed", json!({})),
+        ("control", json!({"action": "stop"})),
+    ] {
+        let topic = format!("system.webhook.{topic}");
+        orders.publish(&topic, &order(payload)).await;
+    }
+    assert_eq!(worker.ended().await, ["e1"]);
     served.stop().await;
 }
 
