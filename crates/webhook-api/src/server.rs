@@ -54,7 +54,7 @@ impl ApiServer {
     /// Binds the address. Call it on the runtime that the dependencies live on: the work of the
     /// requests is done there.
     pub async fn bind(config: ApiConfig, deps: ApiDeps) -> Result<Self, ApiError> {
-        let origins = Origins::parse(config.cors_origins)?;
+        let origins = Origins::parse(config.cors_origins.clone())?;
         let addr = resolve(&config.host, config.port).await?;
         let (listener, addr) = listen(addr, ApiError::PortTaken)?;
         Ok(Self {

@@ -125,6 +125,7 @@ mod tests {
                 url: EndpointUrl::parse("https://siem.example/").unwrap(),
                 secret: Secret::parse("0123456789abcdef").unwrap(),
                 topic_patterns: vec![TopicPattern::parse("attacker.>").unwrap()],
+                skipped_patterns: Vec::new(),
                 settings: Settings::default(),
                 state,
                 consecutive_failures: 0,
