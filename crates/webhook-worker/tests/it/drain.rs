@@ -84,7 +84,14 @@ async fn the_bus_may_order_a_stop_and_nothing_else() {
     rig.publish_raw("system.webhook.control", b"nonsense").await;
     rig.publish("attacker.observed").await;
     receiver.wait_for(1, PATIENCE).await;
-    assert_eq!(rig.status().phase(), Phase::Running);
+    let status = rig.status();
+    let running = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(10));
+        while status.phase() != Phase::Running {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, running).await.unwrap();
 
     let stop = br#"{"v":1,"payload":{"action":"stop","requested_by":"test","ts":1}}"#;
     rig.publish_raw("system.webhook.control", stop).await;

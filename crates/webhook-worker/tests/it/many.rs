@@ -126,7 +126,7 @@ async fn one_of_them_probes_and_the_backlog_follows() {
         ..WorkerConfig::default()
     })
     .await;
-    let receiver = Receiver::start(Behaviour::status(400)).await;
+    let receiver = Receiver::start(Behaviour::status(404)).await;
     let subscription = rig
         .subscribe("siem", &receiver.url(), &["attacker.>"])
         .await;
