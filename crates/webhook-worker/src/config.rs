@@ -22,6 +22,9 @@ pub struct WorkerConfig {
     /// Open requests of the whole process beyond each subscription's own. Default 256: what keeps
     /// open files well under the usual limit of 1,024.
     pub pool_slots: usize,
+    /// Open requests of the whole process in sum, each of which takes a file. Default unlimited: who
+    /// knows how many files there are sets it.
+    pub max_open_requests: usize,
     /// Longest time between two looks at the tables; changes are normally signalled. Default 60 s.
     pub reload_interval: Duration,
     /// Time between two heartbeats. Default 30 s, as DECNET expects.
@@ -51,6 +54,7 @@ impl Default for WorkerConfig {
             answering_cool_down: Duration::from_secs(2),
             control_ping: true,
             pool_slots: 256,
+            max_open_requests: usize::MAX,
             reload_interval: Duration::from_secs(60),
             health_interval: Duration::from_secs(30),
             drain_deadline: Duration::from_secs(10),

@@ -1,5 +1,6 @@
 //! Who may have a request open. Each subscription owns one slot, always; more come from a pool
-//! that all share. So however many receivers hang, a healthy one can send.
+//! that all share. So however many receivers hang, a healthy one can send. Where the process may open
+//! few files, their sum is bounded as well: then it is files that everybody waits for.
 
 use std::sync::Arc;
 
@@ -11,14 +12,16 @@ use crate::Counters;
 #[derive(Debug, Clone)]
 pub(crate) struct SlotPool {
     pool: Arc<Semaphore>,
+    sum: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 impl SlotPool {
-    /// `counters` learns how many slots are in use.
-    pub(crate) fn new(size: usize, counters: Arc<Counters>) -> Self {
+    /// `counters` learns how many slots are in use; never more than `sum`.
+    pub(crate) fn new(size: usize, sum: usize, counters: Arc<Counters>) -> Self {
         Self {
             pool: Arc::new(Semaphore::new(size)),
+            sum: Arc::new(Semaphore::new(sum.clamp(1, Semaphore::MAX_PERMITS))),
             counters,
         }
     }
@@ -28,6 +31,7 @@ impl SlotPool {
         Slots {
             own: Arc::new(Semaphore::new(1)),
             pool: self.pool.clone(),
+            sum: self.sum.clone(),
             counters: self.counters.clone(),
         }
     }
@@ -38,6 +42,7 @@ impl SlotPool {
 pub(crate) struct Slots {
     own: Arc<Semaphore>,
     pool: Arc<Semaphore>,
+    sum: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
@@ -45,8 +50,8 @@ pub(crate) struct Slots {
 #[derive(Debug)]
 pub(crate) struct Slot {
     counters: Arc<Counters>,
-    #[expect(dead_code, reason = "held for its drop")]
-    permit: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held for their drop")]
+    permits: [OwnedSemaphorePermit; 2],
 }
 
 impl Drop for Slot {
@@ -63,11 +68,11 @@ impl Slots {
             permit = self.own.clone().acquire_owned() => permit,
             permit = self.pool.clone().acquire_owned() => permit,
         };
-        let permit = permit.expect("slot semaphores are never closed");
+        let in_sum = self.sum.clone().acquire_owned().await;
         self.counters.request_opened();
         Slot {
             counters: self.counters.clone(),
-            permit,
+            permits: [permit, in_sum].map(|it| it.expect("slot semaphores are never closed")),
         }
     }
 }
@@ -79,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn an_exhausted_pool_leaves_everybody_one_slot() {
         let counters = Arc::new(Counters::default());
-        let pool = SlotPool::new(2, counters.clone());
+        let pool = SlotPool::new(2, usize::MAX, counters.clone());
         let greedy = pool.subscription();
         let held = [
             greedy.acquire().await,
@@ -96,5 +101,20 @@ mod tests {
         drop(held);
         drop(fourth.await.unwrap());
         assert_eq!(counters.totals().open_requests, 1);
+    }
+
+    #[tokio::test]
+    async fn the_sum_is_bounded_where_files_are_few() {
+        let pool = SlotPool::new(9, 2, Arc::default());
+        let held = [
+            pool.subscription().acquire().await,
+            pool.subscription().acquire().await,
+        ];
+        let third = pool.subscription();
+        let third = tokio::spawn(async move { third.acquire().await });
+        tokio::task::yield_now().await;
+        assert!(!third.is_finished());
+        drop(held);
+        third.await.unwrap();
     }
 }

@@ -71,7 +71,7 @@ impl Supervisor {
         let counters = context.dispatch.counters.clone();
         Self {
             context,
-            pool: SlotPool::new(config.pool_slots, counters),
+            pool: SlotPool::new(config.pool_slots, config.max_open_requests, counters),
             directory,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),

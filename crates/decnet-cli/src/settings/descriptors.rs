@@ -2,8 +2,8 @@
 //!
 //! Every connection is one. Where they run out nothing can be accepted, sent or written, so each part
 //! has a share that it cannot exceed: a quarter for the API's connections, a quarter for connections
-//! to receivers that are kept for the next delivery, and the rest for deliveries under way, database,
-//! bus, journal and log.
+//! to receivers that are kept for the next delivery, a quarter for deliveries under way, and the rest
+//! for database, bus, journal and log.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use webhook_api::ConnectionLimits;
@@ -53,6 +53,11 @@ impl Descriptors {
             per_address: total / 4 * 3,
             probes: PROBES.min(total / 4),
         }
+    }
+
+    /// Requests to receivers that may be under way at once. Many files are no reason for a bound.
+    pub(crate) fn open_requests(self) -> usize {
+        self.quarter()
     }
 
     /// Connections to receivers that may be kept for the next delivery, in sum.

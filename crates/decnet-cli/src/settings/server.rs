@@ -170,7 +170,10 @@ impl ServerSettings {
                 extra_roots: extra_roots(env)?,
                 ..DeliveryConfig::default()
             },
-            worker: worker_config(env, worker)?,
+            worker: WorkerConfig {
+                max_open_requests: descriptors.open_requests(),
+                ..worker_config(env, worker)?
+            },
             host,
             port,
             cors_origins: cors::origins(env)?,

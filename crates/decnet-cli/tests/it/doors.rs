@@ -12,8 +12,12 @@ use tokio::{
     time::timeout,
 };
 
+use serde_json::json;
+use webhook_testkit::{Behaviour, Receiver};
+
 use crate::support::{
-    Decnet, PATIENCE, Starter, data_dir, decnet, finish, run, signal, stderr, succeeded,
+    Decnet, Listen, PATIENCE, Scrape, Starter, data_dir, decnet, finish, run, signal, stderr,
+    succeeded,
 };
 
 /// One request, whose answer's status line is returned.
@@ -168,6 +172,69 @@ async fn a_thousand_idle_connections_within_256_files_keep_nobody_out() {
     assert!(decnet.terminate().await.success());
 }
 
+/// More receivers than files, each with a connection of its own, and the API's idle ones beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_receivers_than_files_lose_nothing_and_trip_nobody() {
+    const RECEIVERS: usize = 300;
+    const EVENTS: usize = 10;
+    /// Subscriptions that one token may create in a minute.
+    const CREATES: usize = 20;
+    let (_, all) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, all, all).unwrap();
+    let dir = data_dir();
+    let few_files = ["sh", "-c", "ulimit -n 256; exec \"$0\" \"$@\""];
+    let mut decnet = Starter::new("serve", dir.path())
+        .wrapped(&few_files)
+        .start()
+        .await;
+    let slow = Behaviour::ok().after(Duration::from_millis(100));
+    let (mut receivers, mut api) = (Vec::new(), decnet.api().await);
+    for n in 0..RECEIVERS {
+        if n % CREATES == 0 {
+            api = decnet.api().await;
+        }
+        let receiver = Receiver::start(slow.clone()).await;
+        let name = format!("siem-{n}");
+        api.subscribe(&name, &receiver.url(), Listen::SECRET, &["attacker.>"])
+            .await;
+        receivers.push(receiver);
+    }
+    let mut idle = Vec::new();
+    for _ in 0..1_000 {
+        idle.push(
+            TcpStream::connect(("127.0.0.1", decnet.port()))
+                .await
+                .unwrap(),
+        );
+    }
+    // The connection that it kept has given way to those.
+    let api = decnet.api().await;
+    for _ in 0..EVENTS {
+        api.publish("attacker.observed", json!({})).await;
+    }
+    for receiver in &receivers {
+        let begun = Instant::now();
+        let mut probe = TcpStream::connect(("127.0.0.1", decnet.port()))
+            .await
+            .unwrap();
+        let status = asked(&mut probe, "/healthz").await.unwrap();
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        assert!(
+            begun.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            begun.elapsed()
+        );
+        receiver
+            .wait_until(|log| log.unique() == EVENTS, PATIENCE)
+            .await;
+    }
+    let page = Scrape::of(decnet.url()).await;
+    assert_eq!(page.value("decnet_webhook_breaker_trips_total", &[]), 0.0);
+    let dead = [("result", "dead")];
+    assert_eq!(page.value("decnet_webhook_deliveries_total", &dead), 0.0);
+    assert!(decnet.terminate().await.success());
+}
+
 fn decnet_with(dir: &std::path::Path, token: &str) -> tokio::process::Command {
     let mut command = decnet(dir, [] as [&str; 0]);
     command.env("DECNET_TOKEN", token);
@@ -191,7 +258,7 @@ async fn what_is_no_request_leaves_no_error_in_the_log() {
         );
         assert!(answer.contains("application/problem+json"), "{answer}");
     }
-    let page = crate::support::Scrape::of(decnet.url()).await;
+    let page = Scrape::of(decnet.url()).await;
     let labels = [("route", "other"), ("method", "other"), ("status", "400")];
     assert_eq!(
         page.value("decnet_webhook_api_requests_total", &labels),

@@ -193,7 +193,7 @@ impl<'a> Play<'a> {
     /// As the supervisor does it.
     async fn reload(&mut self) {
         let views = vec![self.view().await];
-        let pool = SlotPool::new(1, Arc::default());
+        let pool = SlotPool::new(1, usize::MAX, Arc::default());
         let directory = &self.guardian.directory;
         directory.update(&views, Share::WHOLE, || pool.subscription());
         self.guardian.hear(Notice::Reloaded(views)).await;
