@@ -2,6 +2,7 @@
 
 mod announcing;
 mod breaker;
+mod decnet;
 mod delivery;
 mod drain;
 mod editing;
