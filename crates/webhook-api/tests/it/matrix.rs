@@ -18,7 +18,7 @@ enum For {
 }
 use For::{Admins, Everybody, Publishers, Readers};
 
-const ROUTES: [(&str, &str, For); 21] = [
+const ROUTES: [(&str, &str, For); 23] = [
     ("POST", "/api/v1/webhooks", Admins),
     ("GET", "/api/v1/webhooks", Admins),
     ("GET", "/api/v1/webhooks/{uuid}", Admins),
@@ -29,7 +29,9 @@ const ROUTES: [(&str, &str, For); 21] = [
     ("POST", "/api/v1/events", Publishers),
     ("GET", "/api/v1/deliveries", Readers),
     ("GET", "/api/v1/deliveries/{id}", Readers),
+    ("DELETE", "/api/v1/deliveries", Admins),
     ("POST", "/api/v1/deliveries/{id}/retry", Admins),
+    ("POST", "/api/v1/deliveries/{id}/skip", Admins),
     ("GET", "/api/v1/replays/{id}", Readers),
     ("GET", "/api/v1/status", Readers),
     ("GET", "/api/v1/tokens", Admins),
