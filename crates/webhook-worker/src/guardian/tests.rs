@@ -7,7 +7,7 @@ use proptest::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime as Tokio;
 use webhook_delivery::EndpointVerdict;
-use webhook_model::{EndpointUrl, Secret, Settings, SubscriptionName, TopicPattern};
+use webhook_model::{EndpointUrl, Secret, Settings, State, SubscriptionName, TopicPattern};
 use webhook_store::{DatabaseConfig, NewSubscription, Position, SubscriptionPatch};
 
 use super::*;
