@@ -21,7 +21,11 @@ const LEFT_OUT: &[&str] = &[
 const ONLY_IN_FULL: &str =
     "MariaDB, the oldest nats-server, and the longest tests (cargo xtask test --full)";
 /// Those that are ignored because others start them.
-const HALVES: [&str; 2] = ["kill::child", "memory::child"];
+const HALVES: [&str; 3] = [
+    "kill::child",
+    "memory::child",
+    "local::a_process_without_descriptors",
+];
 
 pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
     let full = match flags {
