@@ -89,6 +89,7 @@ impl Server {
     ) -> anyhow::Result<Option<Self>> {
         let patience = Patience {
             probe: parts.probe,
+            api: parts.api.as_ref().and_then(|_| settings.api_addr()),
             ready_pipe: parts.ready_pipe,
             database_is_file: settings.database.shown_url().starts_with("sqlite:"),
             longest_pause: settings.worker.longest_pause,

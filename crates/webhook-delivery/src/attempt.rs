@@ -177,6 +177,17 @@ impl DeliveryClient {
                     }
                     return Ok(());
                 }
+                Answered::Status(status) if says_not_processed(status) && !repeated => {
+                    repeated = true;
+                }
+                Answered::Status(status) => {
+                    progress.answer = Some(Answer {
+                        status,
+                        headers: HeaderMap::new(),
+                        kept: BytesMut::new(),
+                    });
+                    return Ok(());
+                }
                 Answered::Unsent(_) if lease.is_kept() => {}
                 Answered::Failed(error) if !http1 && refuses_http2(&error) => {
                     http1 = true;

@@ -11,6 +11,7 @@ mod lease;
 mod pool;
 mod race;
 mod socket;
+mod status_line;
 mod target;
 
 use std::{io, sync::Arc, time::Duration};

@@ -158,22 +158,20 @@ impl Store {
     }
 
     /// Notes that this event of the bus is sent before its turn, so that whoever takes it off the
-    /// bus later looks whether it was recorded.
+    /// bus later looks whether it was recorded. Nobody does before the recovery, whose new version
+    /// of the configuration brings this along.
     pub async fn note_ahead(&self, uuid: &str, epoch: i64, seq: u64) -> Result<bool, StoreError> {
         let seq = i64::try_from(seq).unwrap_or(i64::MAX);
         let txn = self.begin_write().await?;
         if !locked(&txn, uuid, epoch).await? {
             return txn.unused(false).await;
         }
-        let noted = state::Entity::update_many()
+        state::Entity::update_many()
             .col_expr(Column::AheadSeq, Expr::val(seq))
             .filter(Column::Uuid.eq(uuid))
             .filter(Column::AheadSeq.is_null().or(Column::AheadSeq.lt(seq)))
             .exec(txn.conn())
             .await?;
-        if noted.rows_affected > 0 {
-            txn.bump_config_version().await?;
-        }
         txn.commit().await?;
         Ok(true)
     }

@@ -199,8 +199,8 @@ impl Breaker {
                 Input::Tick,
             ) if now >= at => {
                 let trying = match outage.manner {
-                    // Turn about: it may be the oldest event that it does not answer.
-                    Manner::Silent if outage.turns % 3 == 1 => Candidate::Newest,
+                    // Turn about: it may be the oldest events that it does not answer.
+                    Manner::Silent if outage.turns.is_multiple_of(3) => Candidate::Newest,
                     Manner::Silent => Candidate::Oldest,
                     Manner::Answers if self.may_ping(policy, now) => Candidate::Ping,
                     Manner::Answers => Candidate::Newest,

@@ -374,11 +374,15 @@ impl Guardian {
             Action::Trip { probe_at, outage } => {
                 crate::failpoints::crash_point!(TRIPPED);
                 self.counters.tripped();
+                let until = match probe_at {
+                    Some(_) => "a probe succeeds",
+                    None => "an operator switches it on",
+                };
                 tracing::warn!(
                     subscription = %uuid, name, reason,
                     answers = outage.manner == Manner::Answers,
                     probe_at = probe_at.map(|at| at.rfc3339()),
-                    "tripped: switched off until a probe succeeds"
+                    "tripped: switched off until {until}"
                 );
                 let said = json!({
                     "subscription": uuid,

@@ -202,7 +202,10 @@ impl PairTask {
     async fn probe(&self, consumer: &mut Consumer) -> Result<Step, BusError> {
         let offer_again = || self.runtime.gate.offer_probe(false);
         let probing = &self.runtime.probing;
-        let taken = self.take(consumer, probing.look()).await;
+        // Where the order counts, no event goes ahead of one that waits.
+        let ordered = self.runtime.current().settings.ordered();
+        let look = if ordered { 1 } else { probing.look() };
+        let taken = self.take(consumer, look).await;
         let Ok(Some(mut messages)) = taken else {
             offer_again();
             return taken.map(|_| Step::Stopped);
@@ -211,7 +214,12 @@ impl PairTask {
             offer_again();
             return Ok(Step::Taken);
         }
-        let Some(place) = probing.untried(messages.iter().map(|it| it.seq)) else {
+        let place = if ordered {
+            Some(0)
+        } else {
+            probing.untried(messages.iter().map(|it| it.seq))
+        };
+        let Some(place) = place else {
             // A row goes first, if any waits.
             self.give_back(consumer, &messages);
             self.runtime.gate.offer_probe(true);

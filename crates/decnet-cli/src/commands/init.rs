@@ -99,6 +99,13 @@ pub(crate) fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
              of them runs DECNET's worker; rename what is above, or write units of your own"
         );
     }
+    if let Some(kept) = steps.iter().find(|step| step.is_kept_drop_in()) {
+        bail!(
+            "DECNET's decnet-webhook.service goes on running DECNET's worker: {} is not from `decnet \
+             init` and was left alone; move it away and run this again",
+            kept.path.display()
+        );
+    }
     say_next(&values, &steps, args.dry_run);
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Patience<'a> {
     /// Where it will serve its health, and does so while it waits.
     pub(super) probe: Option<SocketAddr>,
+    /// Where the API will be; its health is served there while it waits, if nobody else is there.
+    pub(super) api: Option<SocketAddr>,
     /// Standard output leads to a parent that waits for this process.
     pub(super) ready_pipe: bool,
     /// The database is a file: no waiting mends what is wrong with it.
@@ -52,7 +54,7 @@ impl Patience<'_> {
                     "idle until {}; trying again",
                     missing.until
                 );
-                waiting = Some(Waiting::begin(self.probe, missing.name)?);
+                waiting = Some(Waiting::begin(self.probe, self.api, missing.name)?);
                 // Up, if idle: whoever started it need not start it again.
                 crate::notify::ready(self.ready_pipe);
             }
@@ -104,29 +106,36 @@ const DECNETS_TABLES: Missing = Missing {
 /// The health server of a process that waits.
 struct Waiting {
     over: CancellationToken,
-    probe: Option<JoinHandle<Result<(), ApiError>>>,
+    probes: Vec<JoinHandle<Result<(), ApiError>>>,
 }
 
 impl Waiting {
-    fn begin(addr: Option<SocketAddr>, missing: &'static str) -> anyhow::Result<Self> {
+    fn begin(
+        probe: Option<SocketAddr>,
+        api: Option<SocketAddr>,
+        missing: &'static str,
+    ) -> anyhow::Result<Self> {
         let over = CancellationToken::new();
-        let probe = match addr {
-            Some(addr) => {
-                let says = move || ready(vec![missing.to_owned(), "worker (idle)".to_owned()]);
-                let nothing = Arc::new(|| Box::pin(ready(String::new())) as _);
-                let probe = ProbeServer::bind(addr, says, nothing)?;
-                super::fact("health", format_args!("http://{}/readyz", probe.addr()));
-                Some(tokio::spawn(probe.run(over.clone())))
-            }
-            None => None,
-        };
-        Ok(Self { over, probe })
+        let says = move || ready(vec![missing.to_owned(), "worker (idle)".to_owned()]);
+        let nothing = Arc::new(|| Box::pin(ready(String::new())) as _);
+        let mut bound = Vec::new();
+        if let Some(addr) = probe {
+            bound.push(ProbeServer::bind(addr, says, nothing.clone())?);
+        }
+        // Whoever is there already is told of when the API itself is bound.
+        bound.extend(api.and_then(|addr| ProbeServer::bind(addr, says, nothing).ok()));
+        let probes = bound.into_iter().map(|probe| {
+            super::fact("health", format_args!("http://{}/readyz", probe.addr()));
+            tokio::spawn(probe.run(over.clone()))
+        });
+        let probes = probes.collect();
+        Ok(Self { over, probes })
     }
 
     /// Frees the address.
     async fn end(self) -> anyhow::Result<()> {
         self.over.cancel();
-        if let Some(probe) = self.probe {
+        for probe in self.probes {
             probe.await??;
         }
         Ok(())

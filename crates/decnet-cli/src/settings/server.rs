@@ -184,6 +184,13 @@ impl ServerSettings {
         })
     }
 
+    /// Where the API will be, where that is known before it is bound.
+    pub(crate) fn api_addr(&self) -> Option<SocketAddr> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let host = host.parse().ok()?;
+        (self.port != 0).then(|| SocketAddr::new(host, self.port))
+    }
+
     /// For the demo: a free port on loopback, and one address that deliveries may go to.
     pub(crate) fn demo(data_dir: DataDir) -> Result<Self, SettingError> {
         let nothing = Env(&Nothing);

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::{Target, TransportError, lease::Sender, race, socket::Socket};
+use super::{Target, TransportError, lease::Sender, race, socket::Socket, status_line::Reading};
 use crate::{failure::Phase, tls::Tls};
 
 /// How often an HTTP/2 connection in use is pinged, and how long the answer may take. One request's
@@ -105,9 +105,15 @@ impl Dialer {
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         spoke_tls: Arc<std::sync::atomic::AtomicBool>,
     ) -> Result<Sender, TransportError> {
+        let io = Reading::new(io);
+        let status = io.status();
         let (sender, connection) = self.http1.handshake(TokioIo::new(io)).await.map_err(http)?;
         tokio::spawn(connection);
-        Ok(Sender::Http1 { sender, spoke_tls })
+        Ok(Sender::Http1 {
+            sender,
+            spoke_tls,
+            status,
+        })
     }
 }
 

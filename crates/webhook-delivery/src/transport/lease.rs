@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::{
     body::Incoming,
@@ -15,7 +15,7 @@ use hyper::{
 };
 use tokio::time::Instant;
 
-use super::{TransportError, pool::Connection};
+use super::{TransportError, pool::Connection, status_line::SeenStatus};
 
 /// What is sent: whole, so that it can be sent again.
 pub(crate) type Body = Full<Bytes>;
@@ -26,6 +26,8 @@ pub(crate) enum Answered {
     Head(Response<Incoming>),
     /// The connection had ended before the request was sent.
     Unsent(TransportError),
+    /// With a status, and nothing after it that is HTTP.
+    Status(StatusCode),
     /// Without an answer.
     Failed(TransportError),
 }
@@ -35,6 +37,7 @@ pub(crate) enum Sender {
     Http1 {
         sender: http1::SendRequest<Body>,
         spoke_tls: Arc<AtomicBool>,
+        status: SeenStatus,
     },
     Http2(http2::SendRequest<Body>),
 }
@@ -85,9 +88,17 @@ impl Lease {
     /// One exchange, up to the head of its answer.
     pub(crate) async fn send(&mut self, mut request: Request<Body>) -> Answered {
         let (result, spoke_tls) = match &mut self.connection {
-            Sender::Http1 { sender, spoke_tls } => {
+            Sender::Http1 {
+                sender,
+                spoke_tls,
+                status,
+            } => {
                 origin_form(&mut request);
+                status.reset();
                 let result = sender.try_send_request(request).await;
+                if let (Err(_), Some(status)) = (&result, status.get()) {
+                    return Answered::Status(status);
+                }
                 (result, spoke_tls.load(Ordering::Relaxed))
             }
             Sender::Http2(sender) => {

@@ -99,3 +99,31 @@ proptest! {
             .block_on(check(format!("HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n")));
     }
 }
+
+/// What follows the status is no HTTP; the status decides all the same.
+#[tokio::test]
+async fn a_status_line_decides_whatever_its_head_is() {
+    let many = "x: y\r\n".repeat(100_000);
+    for head in [
+        many.as_str(),
+        "content-length: abc\r\n\r\n",
+        "content-length: \r\n\r\n",
+        "content-length: 3\r\ncontent-length: 4\r\n\r\nabc",
+        "x: a\0b\r\n\r\n",
+        "x: cut off",
+    ] {
+        for (status, verdict) in [
+            (200, Verdict::DELIVERED),
+            (403, Verdict::refused(EndpointVerdict::Objects)),
+        ] {
+            let text = format!("HTTP/1.1 {status} Whatever\r\n{head}");
+            let receiver = Receiver::start(Behaviour::Raw(text.into())).await;
+            let attempt = attempt(&receiver, LONG).await;
+            assert_eq!(
+                (attempt.verdict, attempt.status),
+                (verdict, Some(status)),
+                "{head:?}"
+            );
+        }
+    }
+}

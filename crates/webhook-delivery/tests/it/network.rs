@@ -48,15 +48,15 @@ async fn connections_that_end_early() {
             "connection closed before the answer",
         ),
         (
-            cut("HTTP/1.1 200 OK\r\nx: ", End::Abrupt),
+            cut("HTTP/1.1 20", End::Abrupt),
             "connection closed before the answer",
         ),
         (
-            cut("HTTP/1.1 200 OK\r\nx: ", End::HalfClosed),
+            cut("HTTP/1.1 20", End::HalfClosed),
             "connection closed before the answer",
         ),
         (
-            cut("HTTP/1.1 200 OK\r\nx: ", End::Reset),
+            cut("HTTP/1.1 20", End::Reset),
             "connection reset before the answer",
         ),
         (
@@ -80,13 +80,7 @@ async fn answers_that_are_no_http() {
     for raw in [
         Behaviour::broken_http(),
         Behaviour::Raw(Bytes::from_static(b"HTTP/1.1 abc OK\r\n\r\n")),
-        Behaviour::Raw(Bytes::from_static(
-            b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
-        )),
-        Behaviour::Raw(Bytes::from(format!(
-            "HTTP/1.1 200 OK\r\n{}\r\n",
-            "x: y\r\n".repeat(100_000)
-        ))),
+        Behaviour::Raw(Bytes::from_static(b"HTTP/1.1 20 OK\r\n\r\n")),
     ] {
         let receiver = Receiver::start(raw).await;
         let attempt = attempt(&receiver, LONG).await;

@@ -156,10 +156,12 @@ fn a_turn_with_one_that_answers_tries_everything() {
 fn a_turn_with_a_silent_one_is_one_event() {
     let silent = outage(Manner::Silent, 0, 100);
     let (state, action) = step(tripped(130, silent), Input::Tick, 130);
-    assert_eq!(action, Action::Probe(Candidate::Oldest));
+    assert_eq!(action, Action::Probe(Candidate::Newest));
     assert_eq!(step(state, Input::Tick, 500), (state, Action::Nothing));
     let (_, action) = step(state, Input::Probed(SILENT), 130);
     assert_eq!(waits_until(action), Some(at(190)));
+    let (state, action) = step(state, Input::Probed(Probe::Nothing), 130);
+    assert_eq!(action, Action::Next(Candidate::Oldest));
     let (_, action) = step(state, Input::Probed(Probe::Nothing), 130);
     assert_eq!(
         action,
@@ -172,9 +174,9 @@ fn a_turn_with_a_silent_one_is_one_event() {
         let action = step(tripped(130, outage), Input::Tick, 130).1;
         (action, outage.rows_first())
     };
-    assert_eq!(next(1), (Action::Probe(Candidate::Newest), false));
+    assert_eq!(next(1), (Action::Probe(Candidate::Oldest), false));
     assert_eq!(next(2), (Action::Probe(Candidate::Oldest), true));
-    assert_eq!(next(3), (Action::Probe(Candidate::Oldest), false));
+    assert_eq!(next(3), (Action::Probe(Candidate::Newest), false));
 }
 
 #[test]

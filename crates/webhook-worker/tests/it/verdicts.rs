@@ -329,6 +329,47 @@ async fn an_outage_costs_an_ordered_subscription_one_dead_letter_a_schedule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probes_keep_the_order_where_it_counts() {
+    // Answers that leave a probe's event waiting.
+    for status in [404, 401, 503] {
+        let mut rig = Rig::new().await;
+        rig.start_with(WorkerConfig {
+            circuit_threshold: 1,
+            cool_down: Duration::from_millis(100),
+            ..WorkerConfig::default()
+        });
+        let receiver = Receiver::start(Behaviour::status(status)).await;
+        let subscription = rig
+            .subscribe_with("siem", &receiver.url(), &["attacker.>"], ordered(vec![60]))
+            .await;
+        let mut reconciler = Reconciler::new();
+        let mut published = rig.publish_many("attacker.observed", 10).await;
+        if status != 503 {
+            // The first one is refused for good, and trips it.
+            published.remove(0);
+        }
+        published
+            .iter()
+            .for_each(|id| reconciler.expect("siem", id));
+
+        // The first round, and two turns.
+        receiver.wait_for(6, PATIENCE).await;
+        receiver.behave(Behaviour::ok());
+        rig.recorded(&subscription.uuid, "delivered", published.len())
+            .await;
+        rig.drain().await;
+        let taken = receiver.received();
+        let events = taken
+            .iter()
+            .filter(|it| it.is_taken() && it.topic() != Some("test.ping"));
+        reconciler.receive_all("siem", events);
+        let report = reconciler.report();
+        report.assert_exact();
+        assert!(report.out_of_order.is_empty(), "{status}: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn corrected_means_now() {
     let mut rig = Rig::started().await;
     let wrong = Receiver::start(Behaviour::status(500)).await;

@@ -57,6 +57,26 @@ pub(super) enum Removed {
     Folder,
 }
 
+impl Step {
+    /// The program that a unit runs which is taken away.
+    fn removed_program(&self) -> Option<PathBuf> {
+        let Action::Remove(Removed::File(text)) = &self.action else {
+            return None;
+        };
+        let command = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("ExecStart="))
+            .find(|command| !command.is_empty())?;
+        command.split_whitespace().next().map(PathBuf::from)
+    }
+
+    /// Whether somebody else's file stands where a drop-in of ours would.
+    pub(super) fn is_kept_drop_in(&self) -> bool {
+        let folder = self.path.parent().and_then(Path::extension);
+        matches!(self.action, Action::Keep(_)) && folder.is_some_and(|it| it == "d")
+    }
+}
+
 impl Place {
     /// Below a root directory, or a unit directory itself.
     pub(super) fn below(root: &Path) -> Self {
@@ -184,7 +204,14 @@ pub(super) fn uninstall(place: &Place, values: &Values) -> anyhow::Result<Vec<St
         without_folder(folder, before, &mut steps)?;
     }
     if let Some(path) = place.command() {
-        steps.extend(without_link(path, Path::new(&values.program))?);
+        // What was installed may run from elsewhere than this program.
+        let mut programs: Vec<PathBuf> = steps.iter().filter_map(Step::removed_program).collect();
+        programs.push((&values.program).into());
+        for program in programs {
+            let step = without_link(path.clone(), &program)?;
+            let is_new = step.is_some() && steps.iter().all(|step| step.path != path);
+            steps.extend(step.filter(|_| is_new));
+        }
     }
     Ok(steps)
 }
