@@ -285,6 +285,42 @@ async fn a_command_of_decnets_says_which_program_this_is_and_where_the_other_is(
     assert!(said.contains("replay"), "{said}");
 }
 
+#[tokio::test]
+async fn a_drop_in_of_somebody_elses_is_told_and_is_no_success() {
+    let (root, _master) = installed();
+    let drop_in = root.path().join(DROP_IN);
+    fs::create_dir_all(drop_in.parent().unwrap()).unwrap();
+    fs::write(&drop_in, "[Service]\n").unwrap();
+    let args = [
+        "init",
+        "--root",
+        root.path().to_str().unwrap(),
+        "--prefix",
+        PREFIX,
+    ];
+    let output = run(root.path(), &args).await;
+    assert!(!output.status.success());
+    let said = stderr(&output);
+    assert!(said.contains("goes on running DECNET's worker"), "{said}");
+    assert!(said.contains("50-decnet-webhook.conf"), "{said}");
+    assert_eq!(fs::read_to_string(&drop_in).unwrap(), "[Service]\n");
+}
+
+#[tokio::test]
+async fn the_link_goes_with_what_it_leads_to_wherever_uninstall_runs_from() {
+    let (root, _master) = installed();
+    let before = paths(root.path());
+    init(root.path(), &[]).await;
+    let args = [
+        "init",
+        "--root",
+        root.path().to_str().unwrap(),
+        "--uninstall",
+    ];
+    succeeded(&run(root.path(), &args).await);
+    assert_eq!(added(&before, root.path()), Vec::<PathBuf>::new());
+}
+
 /// What systemd makes of DECNET's unit with our drop-in, and of our own, where it can be asked.
 fn verified(root: &Path) {
     let found = Command::new("systemd-analyze").arg("--version").output();

@@ -38,6 +38,11 @@ fn certificate(error: &CertificateError) -> String {
              intermediate certificates (let it send the full chain), or its authority is unknown \
              to this machine ({ADD_ROOT})"
         ),
+        CertificateError::Other(other) if format!("{other:?}").contains("UnsupportedCertVersion") => {
+            "the receiver's certificate is none of X.509 version 3, so it can name no host; issue it \
+             with extensions (a subjectAltName, as `openssl req -addext` writes one)"
+                .to_owned()
+        }
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             "the receiver uses the certificate of an authority (CA:TRUE) as its own; issue it a \
              server certificate (CA:FALSE) and add the authority's to the file that \
