@@ -30,6 +30,17 @@ async fn asked(stream: &mut TcpStream, path: &str) -> std::io::Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// Waits until a log file has a line; standard error has it a moment before.
+async fn comes_to_hold(log: &std::path::Path, line: &str) {
+    let held = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while !fs::read_to_string(log).unwrap_or_default().contains(line) {
+            ticks.tick().await;
+        }
+    };
+    timeout(PATIENCE, held).await.expect("the log has the line");
+}
+
 #[tokio::test]
 async fn a_hang_up_has_the_log_opened_again_and_ends_nothing() {
     let dir = data_dir();
@@ -42,7 +53,7 @@ async fn a_hang_up_has_the_log_opened_again_and_ends_nothing() {
     fs::rename(&log, &rotated).unwrap();
     signal(decnet.pid(), "HUP").await;
     decnet.log().wait_for("logs opened again").await;
-    assert!(fs::read_to_string(&log).unwrap().contains("opened again"));
+    comes_to_hold(&log, "opened again").await;
     assert!(
         !fs::read_to_string(&rotated)
             .unwrap()
@@ -54,11 +65,7 @@ async fn a_hang_up_has_the_log_opened_again_and_ends_nothing() {
     fs::create_dir(&log).unwrap();
     signal(decnet.pid(), "HUP").await;
     decnet.log().wait_for("cannot be opened again").await;
-    assert!(
-        fs::read_to_string(&rotated)
-            .unwrap()
-            .contains("cannot be opened again")
-    );
+    comes_to_hold(&rotated, "cannot be opened again").await;
     assert_eq!(decnet.readiness().await.0, 200);
     assert!(decnet.terminate().await.success());
 }
