@@ -18,6 +18,10 @@ const REFUSED: usize = 7;
 const NEVER: usize = 2 * REFUSED;
 const HELD_BACK: usize = 20;
 
+/// A schedule of which the first delays fit into a test, in seconds: an event that waits for longer
+/// is none that a crash has made wait.
+const SCHEDULE: [u32; 6] = [1, 2, 5, 30, 300, 3600];
+
 /// A subscription and its receiver.
 pub(crate) struct Endpoint {
     pub(crate) name: &'static str,
@@ -53,6 +57,7 @@ impl Endpoint {
             "secret": SECRET,
             "topic_patterns": self.patterns,
             "ordered": self.ordered,
+            "redelivery_schedule": SCHEDULE,
         })
     }
 

@@ -247,12 +247,13 @@ impl Decnet {
         self.wait().await
     }
 
-    /// How it ended, which has to come soon.
+    /// How it ended, which has to come soon; all that it said is in the log by then.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => status.expect("its status can be had"),
-            Err(_) => panic!("it did not end: {:#?}", self.log.all()),
-        }
+        let Ok(status) = timeout(PATIENCE, self.child.wait()).await else {
+            panic!("it did not end: {:#?}", self.log.all());
+        };
+        self.log.end().await;
+        status.expect("its status can be had")
     }
 
     /// What `/readyz` answers at present.

@@ -50,6 +50,14 @@ impl Lines {
         }
     }
 
+    /// Waits until there is nothing more to read: the process has ended.
+    pub(crate) async fn end(&self) {
+        let mut count = self.count.clone();
+        let ended = async { while count.changed().await.is_ok() {} };
+        let ended = timeout(PATIENCE, ended).await;
+        assert!(ended.is_ok(), "its output goes on: {:#?}", self.all());
+    }
+
     pub(crate) fn all(&self) -> Vec<String> {
         self.lines.lock().expect("no panic holds this lock").clone()
     }
