@@ -9,6 +9,7 @@ mod connection;
 mod stream;
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
@@ -126,7 +127,7 @@ impl Connections {
         });
         let idlest = candidates
             .filter_map(|it| Some((it.useless_for(now)?, it)))
-            .max_by_key(|(idle, it)| (!it.is_about_to_ask(now), *idle));
+            .max_by_key(|(idle, it)| (Reverse(it.claim(now)), *idle));
         let Some((idle, victim)) = idlest.map(|(idle, it)| (idle, Arc::clone(it))) else {
             self.warn(open, "connections are refused: all of them are in use", now);
             return false;

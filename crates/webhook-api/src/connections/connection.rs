@@ -9,10 +9,21 @@ use std::{
 
 /// How long a client may leave an answer unread before its connection counts as of no use.
 const UNREAD_GRACE: Duration = Duration::from_secs(1);
-/// How long a new connection's request may be on its way; until then others give way first.
+/// How long a request may be on its way, the first or the next; until then others give way first.
 const ASKING_GRACE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a client reads on any link; who reads slower counts as not reading.
 const LEAST_RATE: f64 = 8192.0;
+
+/// Who gives way first, when connections are of equal age: a lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Claim {
+    /// Silent for longer than a request takes to come.
+    None,
+    /// New, and its first request may be on its way.
+    New,
+    /// Answered a moment ago, and its next request may be on its way.
+    Kept,
+}
 
 /// Why a connection is ended by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +121,16 @@ impl Connection {
         is_idle.then(|| now.saturating_duration_since(state.idle_since))
     }
 
-    /// Whether it is new, and its first request may be on its way.
-    pub(super) fn is_about_to_ask(&self, now: Instant) -> bool {
+    /// What it has to say for itself while it is idle.
+    pub(super) fn claim(&self, now: Instant) -> Claim {
         let state = self.state();
-        !state.was_answered && now < state.idle_since + ASKING_GRACE
+        if state.unread_since.is_some() || now >= state.idle_since + ASKING_GRACE {
+            Claim::None
+        } else if state.was_answered {
+            Claim::Kept
+        } else {
+            Claim::New
+        }
     }
 
     /// Whether its client took too long to send a request or to read an answer.

@@ -78,10 +78,10 @@ fn where_all_are_in_use_there_is_room_for_a_probe() {
 }
 
 #[test]
-fn who_was_answered_goes_before_who_may_be_about_to_ask() {
+fn a_request_on_its_way_is_waited_for_and_of_a_client_that_asked_before_longest() {
     let limits = ConnectionLimits {
-        total: 1,
-        per_address: 1,
+        total: 3,
+        per_address: 3,
         probes: 2,
     };
     let connections = Connections::new(limits, ApiStats::default());
@@ -90,12 +90,15 @@ fn who_was_answered_goes_before_who_may_be_about_to_ask() {
         let now = start + Duration::from_millis(100) * tenths;
         connections.admit(peer("192.0.2.1"), now).unwrap()
     };
-    let busy = admit(0).request();
-    let (silent, answered) = (admit(1), admit(2));
-    answer(&answered);
-    admit(3);
-    assert!(is_ended(&answered) && !is_ended(&silent));
-    drop(busy);
+    let (silent, kept, new) = (admit(0), admit(0), admit(5));
+    answer(&kept);
+    let newer = admit(6);
+    assert!(is_ended(&silent) && !is_ended(&kept) && !is_ended(&new));
+    let newest = admit(7);
+    assert!(is_ended(&new) && !is_ended(&kept) && !is_ended(&newer));
+    // By then nothing is on its way to it any more.
+    admit(16);
+    assert!(is_ended(&kept) && !is_ended(&newer) && !is_ended(&newest));
 }
 
 #[test]
