@@ -55,6 +55,7 @@ mod head;
 mod log;
 mod migrations;
 mod pairs;
+mod places;
 mod record;
 mod redelivery;
 mod replays;

@@ -4,6 +4,7 @@ mod m0001_base;
 mod m0002_workers;
 mod m0003_verdicts;
 mod m0004_tokens;
+mod m0005_open_work;
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_workers::Migration),
             Box::new(m0003_verdicts::Migration),
             Box::new(m0004_tokens::Migration),
+            Box::new(m0005_open_work::Migration),
         ]
     }
 

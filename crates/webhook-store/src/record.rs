@@ -9,10 +9,10 @@ mod fold;
 mod insert;
 mod row;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -25,19 +25,17 @@ use crate::{
         state,
         subscription::WebhookSubscriptions as Subscription,
     },
+    places::{self, Place, padded},
     session::Txn,
     store::WriteTxn,
 };
 use fold::Fold;
-use insert::MAX_ROWS;
 
-pub(crate) use insert::Inserts;
-pub(crate) use row::{MAX_ERROR_CHARS, text};
+pub(crate) use insert::{Inserts, MAX_ROWS};
+pub(crate) use row::{MAX_ERROR_CHARS, seq, text};
 
 /// How far a row has come: its status, then its attempts.
 type Progress = (i16, i32);
-/// The rows that a look-up by (pair, seq) found.
-type Known<'a> = HashMap<(&'a str, u64), Progress>;
 
 impl Store {
     /// Commits outcomes in one transaction: one row each, and what they mean for
@@ -83,35 +81,6 @@ impl Store {
         txn.commit().await?;
         Ok(failures)
     }
-
-    /// Which of these events the subscription has a row for, through whichever of its pairs and
-    /// with whatever status.
-    pub async fn seen(
-        &self,
-        subscription: &str,
-        incarnation: &str,
-        seqs: &[u64],
-    ) -> Result<HashSet<u64>, StoreError> {
-        // What does not fit the column was never stored.
-        let seqs: Vec<i64> = seqs
-            .iter()
-            .filter_map(|&seq| i64::try_from(seq).ok())
-            .collect();
-        let mut seen = HashSet::new();
-        for chunk in seqs.chunks(MAX_ROWS) {
-            let found: Vec<i64> = delivery::Entity::find()
-                .select_only()
-                .column(Column::Seq)
-                .filter(Column::Subscription.eq(subscription))
-                .filter(Column::Incarnation.eq(incarnation))
-                .filter(Column::Seq.is_in(padded(chunk)))
-                .into_tuple()
-                .all(self.db())
-                .await?;
-            seen.extend(found.into_iter().filter_map(|seq| u64::try_from(seq).ok()));
-        }
-        Ok(seen)
-    }
 }
 
 /// The epochs of the batch's subscriptions, held until the transaction ends.
@@ -140,7 +109,10 @@ async fn raise<'a>(
     inserts: &Inserts,
     records: &'a [DeliveryRecord],
 ) -> Result<Vec<&'a DeliveryRecord>, StoreError> {
-    let mut known = look_up(conn, &records.iter().collect::<Vec<_>>()).await?;
+    let known = places::of_records(conn, records.iter()).await?;
+    let mut known: HashMap<Place<'_>, Progress> = (known.into_iter())
+        .map(|(place, row)| (place, (row.status, row.attempts)))
+        .collect();
     let (mut new, mut higher, mut risen) = (Vec::new(), Vec::new(), Vec::new());
     for record in records {
         let place = (record.pair_id.as_str(), record.seq);
@@ -190,35 +162,6 @@ fn below(record: &DeliveryRecord) -> Expr {
         return lower;
     }
     lower.or(Column::Status.eq(status).and(Column::Attempts.lt(attempts)))
-}
-
-async fn look_up<'a>(conn: &Txn, records: &[&'a DeliveryRecord]) -> Result<Known<'a>, StoreError> {
-    let mut by_pair: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    for record in records {
-        by_pair
-            .entry(&record.pair_id)
-            .or_default()
-            .push(row::seq(record)?);
-    }
-    let mut known = Known::new();
-    for (pair, seqs) in by_pair {
-        for chunk in seqs.chunks(MAX_ROWS) {
-            let found: Vec<(i64, i16, i32)> = delivery::Entity::find()
-                .select_only()
-                .column(Column::Seq)
-                .column(Column::Status)
-                .column(Column::Attempts)
-                .filter(Column::PairId.eq(pair))
-                .filter(Column::Seq.is_in(padded(chunk)))
-                .into_tuple()
-                .all(conn)
-                .await?;
-            known.extend(found.into_iter().filter_map(|(seq, status, attempts)| {
-                Some(((pair, u64::try_from(seq).ok()?), (status, attempts)))
-            }));
-        }
-    }
-    Ok(known)
 }
 
 /// Writes what the outcomes mean for their subscriptions, one UPDATE each; answers those that
@@ -275,15 +218,6 @@ pub(crate) async fn failure_count(
         epoch,
         consecutive_failures: u32::try_from(failures).unwrap_or(0),
     }))
-}
-
-/// Repeats the last value up to a power of two, which makes few kinds of statements of many.
-fn padded<T: Copy>(values: &[T]) -> Vec<T> {
-    let mut padded = values.to_vec();
-    if let Some(&last) = values.last() {
-        padded.resize(values.len().next_power_of_two(), last);
-    }
-    padded
 }
 
 #[cfg(test)]

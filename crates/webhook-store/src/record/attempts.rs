@@ -1,21 +1,12 @@
 //! The failed attempts of a batch, beside their deliveries.
 
-use std::collections::{BTreeMap, HashMap};
-
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use super::{
-    MAX_ROWS, padded,
-    row::{self, MAX_ERROR_CHARS, text},
+    MAX_ROWS,
+    row::{MAX_ERROR_CHARS, text},
 };
-use crate::{
-    AttemptRecord, DeliveryRecord, StoreError,
-    entities::{
-        attempt,
-        delivery::{self, Column},
-    },
-    session::Txn,
-};
+use crate::{AttemptRecord, DeliveryRecord, StoreError, entities::attempt, places, session::Txn};
 
 /// How much of an answer is kept.
 const MAX_ANSWER_BYTES: usize = 1_024;
@@ -29,11 +20,11 @@ pub(super) async fn insert<'a>(
     if failed.is_empty() {
         return Ok(());
     }
-    let ids = ids(conn, &failed).await?;
+    let known = places::of_records(conn, failed.iter().copied()).await?;
     let mut rows = Vec::new();
     for record in failed {
-        if let Some(id) = ids.get(&(record.pair_id.as_str(), row::seq(record)?)) {
-            rows.extend(record.failed_attempts.iter().map(|a| model(*id, a)));
+        if let Some(row) = known.get(&(record.pair_id.as_str(), record.seq)) {
+            rows.extend(record.failed_attempts.iter().map(|a| model(row.id, a)));
         }
     }
     for chunk in rows.chunks(MAX_ROWS) {
@@ -42,35 +33,6 @@ pub(super) async fn insert<'a>(
             .await?;
     }
     Ok(())
-}
-
-async fn ids<'a>(
-    conn: &Txn,
-    records: &[&'a DeliveryRecord],
-) -> Result<HashMap<(&'a str, i64), i64>, StoreError> {
-    let mut by_pair: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
-    for record in records {
-        by_pair
-            .entry(&record.pair_id)
-            .or_default()
-            .push(row::seq(record)?);
-    }
-    let mut ids = HashMap::new();
-    for (pair, seqs) in by_pair {
-        for chunk in seqs.chunks(MAX_ROWS) {
-            let found: Vec<(i64, i64)> = delivery::Entity::find()
-                .select_only()
-                .column(Column::Seq)
-                .column(Column::Id)
-                .filter(Column::PairId.eq(pair))
-                .filter(Column::Seq.is_in(padded(chunk)))
-                .into_tuple()
-                .all(conn)
-                .await?;
-            ids.extend(found.into_iter().map(|(seq, id)| ((pair, seq), id)));
-        }
-    }
-    Ok(ids)
 }
 
 fn model(delivery: i64, attempt: &AttemptRecord) -> attempt::ActiveModel {

@@ -9,16 +9,17 @@ use sea_orm::{
     sea_query::{OnConflict, Query, Value, Values},
 };
 
-use super::{look_up, row};
+use super::row;
 use crate::{
     DeliveryRecord, StoreError,
     entities::delivery::{self, Column},
+    places,
     session::Txn,
 };
 
 /// Most rows of one INSERT and most values of one IN list. Of 20 values each they stay far below
 /// SQLite's 32,766 bound values.
-pub(super) const MAX_ROWS: usize = 256;
+pub(crate) const MAX_ROWS: usize = 256;
 /// Up to so many rows every number has a statement of its own; beyond, the powers of two have. So a
 /// batch takes few statements, and they are few kinds: the cache of prepared ones holds 100.
 const EXACT: usize = 16;
@@ -44,7 +45,10 @@ impl Inserts {
         let records: Vec<&DeliveryRecord> = records.collect();
         // MySQL's answer counts a row that was there as one that was found.
         let there = match backend {
-            DbBackend::MySql => Some(look_up(conn, &records).await?.len()),
+            DbBackend::MySql => {
+                let known = places::of_records(conn, records.iter().copied());
+                Some(known.await?.len())
+            }
             _ => None,
         };
         let mut inserted = 0;
@@ -62,7 +66,7 @@ impl Inserts {
             inserted += usize::try_from(rows).unwrap_or(usize::MAX);
         }
         Ok(match there {
-            Some(there) => places(&records).saturating_sub(there),
+            Some(there) => distinct(&records).saturating_sub(there),
             None => inserted,
         })
     }
@@ -84,7 +88,7 @@ impl Inserts {
 }
 
 /// How many rows a batch is about.
-fn places(records: &[&DeliveryRecord]) -> usize {
+fn distinct(records: &[&DeliveryRecord]) -> usize {
     let places: HashSet<_> = records.iter().map(|r| (&r.pair_id, r.seq)).collect();
     places.len()
 }

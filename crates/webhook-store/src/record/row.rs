@@ -95,7 +95,8 @@ pub(super) fn values(record: &DeliveryRecord) -> Result<impl Iterator<Item = Val
     Ok(outcome(record).into_iter().chain(place))
 }
 
-pub(super) fn seq(record: &DeliveryRecord) -> Result<i64, StoreError> {
+/// The place as its column takes it.
+pub(crate) fn seq(record: &DeliveryRecord) -> Result<i64, StoreError> {
     i64::try_from(record.seq).map_err(|error| StoreError::Unstorable {
         pair_id: record.pair_id.clone(),
         seq: record.seq,

@@ -129,10 +129,3 @@ fn statements_are_cut_by_their_bodies() {
     assert!(chunks(&records).all(|chunk| chunk.len() == 1));
     assert_eq!(chunks(&records).count(), 8);
 }
-
-#[test]
-fn lists_are_padded() {
-    assert_eq!(padded::<u8>(&[]), [0; 0]);
-    assert_eq!(padded(&[1]), [1]);
-    assert_eq!(padded(&[1, 2, 3]), [1, 2, 3, 3]);
-}

@@ -10,6 +10,7 @@ mod log;
 mod mariadb;
 mod paging;
 mod pairs;
+mod plans;
 mod processes;
 mod record;
 mod redelivery;
