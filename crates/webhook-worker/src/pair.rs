@@ -4,10 +4,11 @@
 mod context;
 mod head;
 mod order;
+mod seen;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use webhook_bus::{BusError, Consumer, ConsumerSpec, Message, Ready};
 use webhook_store::{DeliveryRecord, Head, Pair};
@@ -41,6 +42,8 @@ pub(crate) struct PairTask {
     /// Cancelled with `Stop` and `Remove`, and at shutdown.
     pub(crate) stop: CancellationToken,
     pub(crate) in_hand: InHand,
+    /// The last event on record when the first was taken, by its place on the bus.
+    pub(crate) recorded: OnceCell<Option<u64>>,
     /// Set where this pair begins where another of its subscription ends: until every worker has
     /// let go of what it took beyond that end, this one could not see that it was sent already.
     /// The value is the config version that said so.
@@ -305,40 +308,6 @@ impl PairTask {
             }
         }
         Ok(Some(wanted))
-    }
-
-    /// Those of the messages whose outcome is recorded already. Only what was published before
-    /// the consumer was opened, what went ahead as a probe, or what the bus redelivers, can have
-    /// been sent by anybody.
-    async fn seen(&self, consumer: &Consumer, messages: &[Message]) -> Option<HashSet<u64>> {
-        let known = consumer.resumed_at().max(self.runtime.current().ahead_seq);
-        let doubtful: Vec<u64> = messages
-            .iter()
-            .filter(|message| message.redelivered || message.seq <= known)
-            .map(|message| message.seq)
-            .collect();
-        if doubtful.is_empty() {
-            return Some(HashSet::new());
-        }
-        let mut pauses = Pauses::new(LONGEST_PAUSE);
-        loop {
-            let found = self
-                .context
-                .store
-                .seen(&self.runtime.uuid, &self.context.incarnation, &doubtful)
-                .await;
-            match found {
-                Ok(seen) => return Some(seen),
-                Err(error) => {
-                    if pauses.is_first() {
-                        tracing::warn!(%error, subscription = %self.runtime.uuid, "cannot look up what was sent before; trying again");
-                    }
-                    if !self.pause(&mut pauses).await {
-                        return None;
-                    }
-                }
-            }
-        }
     }
 
     fn give_back(&self, consumer: &mut Consumer, messages: &[Message]) {

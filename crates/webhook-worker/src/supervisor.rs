@@ -253,6 +253,7 @@ impl Supervisor {
             orders: ordered,
             stop: running.stop.clone(),
             in_hand: running.in_hand.clone(),
+            recorded: tokio::sync::OnceCell::new(),
             succeeds: succeeds.then_some(version),
             progress: self.progress.subscribe(),
             unopened: self.opening.begin(),
