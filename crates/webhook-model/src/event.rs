@@ -21,7 +21,7 @@ impl Event {
     /// A new event with a random id, happening now.
     pub fn new(topic: Topic, kind: impl Into<String>, payload: Payload) -> Self {
         Self {
-            id: EventId::random(),
+            id: EventId::fresh(),
             topic,
             kind: kind.into(),
             ts: Timestamp::now(),

@@ -128,7 +128,7 @@ mod tests {
         Item {
             line,
             end: 0,
-            id: EventId::random(),
+            id: EventId::fresh(),
             json: vec![b'x'; bytes].into(),
         }
     }

@@ -204,7 +204,7 @@ impl Check<'_> {
         if !self.errors.is_empty() {
             return Ok(None);
         }
-        let id = given_id.clone().unwrap_or_else(EventId::random);
+        let id = given_id.clone().unwrap_or_else(EventId::fresh);
         let bytes = envelope(&id, &members);
         if bytes.len() > MAX_EVENT_BYTES {
             return Err(self.too_large());
