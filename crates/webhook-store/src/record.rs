@@ -9,14 +9,17 @@ mod fold;
 mod insert;
 mod row;
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
     sea_query::{Expr, ExprTrait, Query},
 };
 
-use webhook_model::DeliveryStatus;
+use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
     DeliveryRecord, FailureCount, Store, StoreError, backend,
@@ -26,6 +29,7 @@ use crate::{
         subscription::WebhookSubscriptions as Subscription,
     },
     places::{self, Place, padded},
+    redelivery::micros,
     session::Txn,
     store::WriteTxn,
 };
@@ -37,13 +41,17 @@ pub(crate) use row::{MAX_ERROR_CHARS, seq, text};
 /// How far a row has come: its status, then its attempts.
 type Progress = (i16, i32);
 
+/// Successes closer together than this move `last_success_at` once.
+const SUCCESS_PAUSE: Duration = Duration::from_secs(1);
+
 impl Store {
     /// Commits outcomes in one transaction: one row each, and what they mean for
     /// `consecutive_failures`, `last_success_at`, `last_failure_at` and `last_error` of their
     /// subscriptions, folded in the order given.
     ///
-    /// A delivered event sets `consecutive_failures` to 0 and clears `last_error`, as DECNET does;
-    /// a failure adds one and leaves its text. Neither touches `updated_at`, the epoch or the
+    /// A delivered event sets `consecutive_failures` to 0 and clears `last_error`, as DECNET does,
+    /// and moves `last_success_at`, which costs a write, once a second; a failure adds one and
+    /// leaves its text. Neither touches `updated_at`, the epoch or the
     /// config version. The status of a row only rises (retrying < dead < delivered), and a retrying
     /// row takes a retrying outcome with more attempts; an outcome that raises nothing changes
     /// nothing, so recording twice is harmless. One that does ends the row's lease. An outcome
@@ -180,6 +188,9 @@ async fn count<'a>(
         if let Some(at) = fold.last_success {
             update.value(Subscription::ConsecutiveFailures, failures);
             update.value(Subscription::LastSuccessAt, txn.datetime(Some(at)));
+            if fold.last_failure.is_none() {
+                update.cond_where(is_news(txn, at));
+            }
         } else {
             let sum = Expr::col(Subscription::ConsecutiveFailures).add(failures);
             update.value(Subscription::ConsecutiveFailures, sum);
@@ -196,6 +207,19 @@ async fn count<'a>(
         }
     }
     Ok(failing)
+}
+
+/// Whether a success says more than that all goes well still.
+fn is_news(txn: &WriteTxn, at: UtcTime) -> Condition {
+    let known = || Expr::col(Subscription::LastSuccessAt);
+    let earlier = UtcTime::from_micros(at.micros().saturating_sub(micros(SUCCESS_PAUSE)));
+    Condition::any()
+        .add(Expr::col(Subscription::ConsecutiveFailures).ne(0))
+        .add(Expr::col(Subscription::LastError).is_not_null())
+        .add(known().is_null())
+        .add(known().lte(txn.datetime(Some(earlier))))
+        // A clock was set back.
+        .add(known().gt(txn.datetime(Some(at))))
 }
 
 /// How often a subscription has failed in a row, as the row says now.

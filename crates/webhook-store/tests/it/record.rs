@@ -14,6 +14,7 @@ use crate::support::*;
 on_each_engine!(
     an_outcome_is_stored_whole,
     outcomes_show_on_the_subscription_and_nowhere_else,
+    successes_move_the_last_one_once_a_second,
     each_outcome_counts_once,
     a_row_rises_with_all_its_columns,
     an_older_epoch_is_logged_not_counted,
@@ -82,6 +83,35 @@ async fn outcomes_show_on_the_subscription_and_nowhere_else(database: Database) 
     assert_eq!(store.snapshot().await.unwrap().subscriptions[0].epoch, 1);
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.active, counts.dead, counts.retrying), (1, 1, 1));
+}
+
+async fn successes_move_the_last_one_once_a_second(database: Database) {
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    // A column of whole seconds keeps it, too.
+    let begun = UtcTime::from_micros(1_760_000_000_000_000);
+    let mut seq = 0;
+    let mut outcome = async |millis: i64, status| {
+        seq += 1;
+        let at = UtcTime::from_micros(begun.micros() + millis * 1_000);
+        let record = DeliveryRecord {
+            at,
+            ..record(&made, "p", seq, status)
+        };
+        store.record(&[record]).await.unwrap();
+        let read = store.get(&made.uuid).await.unwrap().unwrap();
+        let last = read.last_success_at.map(|at| at.since(begun).as_millis());
+        (last, read.consecutive_failures)
+    };
+    assert_eq!(outcome(0, Delivered).await, (Some(0), 0));
+    assert_eq!(outcome(900, Delivered).await, (Some(0), 0));
+    assert_eq!(outcome(1_000, Delivered).await, (Some(1_000), 0));
+    assert_eq!(outcome(1_100, Retrying).await, (Some(1_000), 1));
+    // What it clears is cleared at once.
+    assert_eq!(outcome(2_000, Delivered).await, (Some(2_000), 0));
+    assert_eq!(outcome(2_001, Dead).await, (Some(2_000), 1));
+    let (last, failures) = outcome(2_002, Delivered).await;
+    assert!(matches!(last, Some(2_000 | 2_002)) && failures == 0);
 }
 
 async fn each_outcome_counts_once(database: Database) {
