@@ -257,6 +257,7 @@ fn shared(page: &Page, reading: &Reading, subscriptions: &[SubscriptionTotals]) 
         }
         count(names::REDELIVERIES_WAITING, counts.retrying);
         count(names::DEAD_LETTERS, counts.dead);
+        count(names::DEAD_LETTERS_ACKNOWLEDGED, counts.dead_acknowledged);
         let oldest = counts.oldest_retrying;
         let age = oldest.map_or(Duration::ZERO, |oldest| UtcTime::now().since(oldest));
         page.gauge(names::REDELIVERY_OLDEST, [], age.as_secs_f64());

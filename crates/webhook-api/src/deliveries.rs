@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_store::{RetryOutcome, SkipOutcome};
 
-pub(crate) use self::query::id as id_text;
+pub(crate) use self::query::{dead_letters, id as id_text};
 use self::view::{DeliveryPage, DeliveryStatusName, DetailBody};
 use crate::{
     problem::Problem,
@@ -50,6 +50,7 @@ pub(crate) struct Skipped {
         ("error" = Option<String>, Query, description = "A part of their last error.", example = "http 503"),
         ("since" = Option<String>, Query, description = "First recorded then or later.", format = DateTime, example = "2026-04-24T12:00:00Z"),
         ("until" = Option<String>, Query, description = "First recorded before.", format = DateTime),
+        ("acknowledged" = Option<bool>, Query, description = "Whether somebody has acknowledged them, with `status=dead`."),
         ("limit" = Option<u32>, Query, description = "Most rows of the page, 50 when absent.", minimum = 1, maximum = 500),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before, with the same filters."),
     ),
@@ -166,6 +167,7 @@ pub(crate) struct Purged {
         ("error" = Option<String>, Query, description = "A part of their last error.", example = "http 400"),
         ("since" = Option<String>, Query, description = "First recorded then or later.", format = DateTime),
         ("until" = Option<String>, Query, description = "First recorded before.", format = DateTime),
+        ("acknowledged" = Option<bool>, Query, description = "Whether somebody has acknowledged them."),
     ),
     responses(
         (status = 200, description = "They are gone.", body = Purged),
@@ -176,7 +178,7 @@ pub(crate) struct Purged {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn purge(call: Call) -> Answer {
-    let (caller, wanted) = (call.caller()?, query::purge(call.query())?);
+    let (caller, wanted) = (call.caller()?, dead_letters(call.query())?);
     let purged = call
         .api
         .work(|api| async move {
@@ -228,7 +230,8 @@ pub(crate) async fn skip(call: Call) -> Answer {
     json(StatusCode::ACCEPTED, &Skipped { id, status })
 }
 
-fn id(call: &Call) -> Result<i64, Problem> {
+/// The delivery that the path names.
+pub(crate) fn id(call: &Call) -> Result<i64, Problem> {
     let text = call.segment().ok_or(Problem::DeliveryNotFound)?;
     let id: i64 = text.parse().map_err(|_| Problem::DeliveryNotFound)?;
     // One way to write each, as for any other id.

@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod acknowledging;
 mod api;
 mod auth;
 mod backlog;

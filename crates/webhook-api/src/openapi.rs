@@ -11,7 +11,7 @@ use utoipa::{
 };
 
 use crate::{
-    deliveries,
+    acknowledging, deliveries,
     problem::{ProblemBody, WrongField},
     routes::{Answer, Call},
     subscriptions,
@@ -57,6 +57,7 @@ problems! {
     NotRetried 409 "Conflict" "The delivery has arrived already";
     /// It does not wait to be tried again, or is being tried at this moment.
     NotSkipped 409 "Conflict" "The delivery does not wait: it has arrived or is a dead letter";
+    NotAcknowledged 409 "Conflict" "The delivery is no dead letter; others need no acknowledgement";
     /// The body did not arrive within 30 s.
     BodyTimeout 408 "Request Timeout" "The body did not arrive in time";
     /// Another subscription has the name.
@@ -107,6 +108,7 @@ const PART_BYTES: usize = 16 << 10;
         subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::change,
         subscriptions::delete, subscriptions::test, crate::events::publish,
         deliveries::list, deliveries::show, deliveries::retry, deliveries::skip, deliveries::purge,
+        acknowledging::one, acknowledging::matching,
         crate::status::show,
         crate::replays::create, crate::replays::show,
         crate::bearers::list, crate::bearers::revoke, crate::bearers::prove,
@@ -116,7 +118,8 @@ const PART_BYTES: usize = 16 << 10;
         schemas(ProblemBody, WrongField),
         responses(
             Malformed, BadCreate, BadPatch, Unauthenticated, Forbidden, PublishForbidden,
-            WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, NotSkipped, TooLarge,
+            WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, NotSkipped, NotAcknowledged,
+            TooLarge,
             UnsupportedMedia, Invalid, InvalidQuery, TooMany, OverQuota, Internal, Away, NotReady,
         ),
     ),

@@ -65,6 +65,8 @@ pub(crate) enum Problem {
     NotRetried(&'static str),
     /// A delivery that cannot be given up, and why.
     NotSkipped(&'static str),
+    /// A delivery that is no dead letter, of which alone it is noted that somebody saw it.
+    NotAcknowledged,
     /// A route without that method; the methods that it has.
     MethodNotAllowed(String),
     /// The body did not arrive in time.
@@ -157,7 +159,9 @@ impl Problem {
             | Self::ReplayNotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NameTaken | Self::NotRetried(_) | Self::NotSkipped(_) => StatusCode::CONFLICT,
+            Self::NameTaken | Self::NotRetried(_) | Self::NotSkipped(_) | Self::NotAcknowledged => {
+                StatusCode::CONFLICT
+            }
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -205,6 +209,9 @@ impl Problem {
             Self::DeliveryNotFound => "Delivery not found",
             Self::ReplayNotFound => "Replay not found",
             Self::NotRetried(why) | Self::NotSkipped(why) => why,
+            Self::NotAcknowledged => {
+                "The delivery is no dead letter; others need no acknowledgement"
+            }
             Self::MethodNotAllowed(allow) => return format!("This route takes {allow}"),
             Self::BodyTimeout => "The body did not arrive in time",
             Self::NameTaken => "Webhook name already exists",

@@ -11,6 +11,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use tracing::Instrument;
 
 use crate::{
+    acknowledging,
     api::Api,
     auth::{self, Access, Caller},
     bearers,
@@ -48,6 +49,8 @@ pub(crate) const ROUTES: &[Route] = routes![
     GET    "/api/v1/deliveries/{id}"        Read    => deliveries::show,
     POST   "/api/v1/deliveries/{id}/retry"  Admin   => deliveries::retry,
     POST   "/api/v1/deliveries/{id}/skip"   Admin   => deliveries::skip,
+    POST   "/api/v1/deliveries/{id}/acknowledge" Admin => acknowledging::one,
+    POST   "/api/v1/deliveries/acknowledge" Admin   => acknowledging::matching,
     GET    "/api/v1/replays/{id}"           Read    => replays::show,
     GET    "/api/v1/status"                 Read    => status::show,
     GET    "/api/v1/tokens"                 Admin   => bearers::list,

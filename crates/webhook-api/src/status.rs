@@ -144,9 +144,12 @@ pub(crate) struct DeliveryCounts {
     /// To be tried again.
     #[schema(example = 3)]
     retrying: u64,
-    /// Dead letters.
+    /// Dead letters that nobody has acknowledged.
     #[schema(example = 0)]
     dead: u64,
+    /// Those that somebody has; both together are all that are kept.
+    #[schema(example = 0)]
+    dead_acknowledged: u64,
     /// When the oldest that is to be tried again had its first outcome.
     #[schema(required = true, value_type = Option<String>, format = DateTime, example = "2026-04-24T12:00:00.000000Z")]
     oldest_retrying: Option<UtcTime>,
@@ -216,6 +219,7 @@ impl StatusBody {
             deliveries: counts.map(|counts| DeliveryCounts {
                 retrying: counts.retrying,
                 dead: counts.dead,
+                dead_acknowledged: counts.dead_acknowledged,
                 oldest_retrying: counts.oldest_retrying,
             }),
             bus: BusBody {

@@ -44,6 +44,12 @@ impl Store {
                 .count(&txn)
                 .await?;
         }
+        // Only dead letters have one; the index that knows them is read, not the rows.
+        counts.dead_acknowledged = delivery::Entity::find()
+            .filter(Column::AcknowledgedAt.is_not_null())
+            .count(&txn)
+            .await?;
+        counts.dead = counts.dead.saturating_sub(counts.dead_acknowledged);
         let oldest: Option<Option<i64>> = delivery::Entity::find()
             .select_only()
             .column_as(Column::CreatedAt.min(), "oldest")

@@ -1,5 +1,5 @@
 //! What is kept of dead letters: their bodies within a number of bytes, and none that an operator is
-//! done with.
+//! done with; and which of them somebody has seen.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, Order, Query},
 };
-use webhook_model::DeliveryStatus;
+use webhook_model::{DeliveryStatus, UtcTime};
 
 use crate::{
-    DeliveryFilter, Store, StoreError,
+    AcknowledgeOutcome, DeliveryFilter, DeliveryRow, Store, StoreError,
     entities::{
         attempt,
         delivery::{self, Column, status_code},
@@ -128,17 +128,98 @@ impl Store {
         };
         let (mut purged, mut after): (u64, Option<Cursor>) = (0, None);
         loop {
-            let rows = self.scan(&filter, after, Order::Asc, BATCH).await?;
-            let matching = |row: &&crate::DeliveryRow| {
-                filter.matches(row) && !known.contains(&row.subscription)
-            };
-            let ids: Vec<i64> = rows.iter().filter(matching).map(|row| row.id).collect();
+            let (ids, next) = self.dead_ids(&filter, &known, after).await?;
             purged += self.remove_dead(&ids).await?;
-            after = rows.last().map(crate::DeliveryRow::cursor);
-            if (rows.len() as u64) < BATCH {
+            after = next;
+            if after.is_none() {
                 return Ok(purged);
             }
         }
+    }
+
+    /// Notes that an operator has seen the dead letters that match, and says how many there were that
+    /// nobody had acknowledged before. Nothing else about them changes. `orphans` leaves alone those
+    /// whose subscription is still there.
+    pub async fn acknowledge_dead(
+        &self,
+        filter: &DeliveryFilter,
+        orphans: bool,
+    ) -> Result<u64, StoreError> {
+        // What dies meanwhile was seen by nobody.
+        let now = UtcTime::now();
+        let filter = DeliveryFilter {
+            status: Some(DeliveryStatus::Dead),
+            acknowledged: Some(false),
+            until: Some(filter.until.map_or(now, |until| until.min(now))),
+            ..filter.clone()
+        };
+        let known = if orphans {
+            self.known_uuids().await?
+        } else {
+            BTreeSet::new()
+        };
+        let (mut acknowledged, mut after): (u64, Option<Cursor>) = (0, None);
+        loop {
+            let (ids, next) = self.dead_ids(&filter, &known, after).await?;
+            acknowledged += self.mark_acknowledged(&ids, now).await?;
+            after = next;
+            if after.is_none() {
+                return Ok(acknowledged);
+            }
+        }
+    }
+
+    /// The same for one; what was acknowledged before stays so since then.
+    pub async fn acknowledge(&self, id: i64) -> Result<AcknowledgeOutcome, StoreError> {
+        if self.mark_acknowledged(&[id], UtcTime::now()).await? > 0 {
+            return Ok(AcknowledgeOutcome::Acknowledged);
+        }
+        let status: Option<i16> = delivery::Entity::find_by_id(id)
+            .select_only()
+            .column(Column::Status)
+            .into_tuple()
+            .one(self.db())
+            .await?;
+        Ok(match status {
+            None => AcknowledgeOutcome::NotFound,
+            Some(code) if code == status_code(DeliveryStatus::Dead) => {
+                AcknowledgeOutcome::Acknowledged
+            }
+            Some(_) => AcknowledgeOutcome::NotDead,
+        })
+    }
+
+    /// Those of the next batch that match and are of no subscription of `known`, and where the batch
+    /// after it begins; none at the end.
+    async fn dead_ids(
+        &self,
+        filter: &DeliveryFilter,
+        known: &BTreeSet<String>,
+        after: Option<Cursor>,
+    ) -> Result<(Vec<i64>, Option<Cursor>), StoreError> {
+        let rows = self.scan(filter, after, Order::Asc, BATCH).await?;
+        let matching =
+            |row: &&DeliveryRow| filter.matches(row) && !known.contains(&row.subscription);
+        let ids = rows.iter().filter(matching).map(|row| row.id).collect();
+        let is_last = (rows.len() as u64) < BATCH;
+        let next = rows.last().filter(|_| !is_last).map(DeliveryRow::cursor);
+        Ok((ids, next))
+    }
+
+    async fn mark_acknowledged(&self, ids: &[i64], now: UtcTime) -> Result<u64, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let txn = self.begin_write().await?;
+        let marked = delivery::Entity::update_many()
+            .col_expr(Column::AcknowledgedAt, Expr::val(now.micros()))
+            .filter(Column::Id.is_in(ids.iter().copied()))
+            .filter(Column::Status.eq(status_code(DeliveryStatus::Dead)))
+            .filter(Column::AcknowledgedAt.is_null())
+            .exec(txn.conn())
+            .await?;
+        txn.commit().await?;
+        Ok(marked.rows_affected)
     }
 
     async fn remove_dead(&self, ids: &[i64]) -> Result<u64, StoreError> {

@@ -85,8 +85,9 @@ pub use restore::{has_tables_of_decnet, restore_tables};
 pub use store::Store;
 pub use tokens::TokenRow;
 pub use types::{
-    AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts, DeliveryRecord, Due,
-    FailedTurn, FailureCount, Head, NewSubscription, Pair, Patched, Position, SettingsChange,
-    SkipOutcome, Snapshot, Standing, SubscriptionPatch, SubscriptionView, Trip, UserRow,
+    AcknowledgeOutcome, AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts,
+    DeliveryRecord, Due, FailedTurn, FailureCount, Head, NewSubscription, Pair, Patched, Position,
+    SettingsChange, SkipOutcome, Snapshot, Standing, SubscriptionPatch, SubscriptionView, Trip,
+    UserRow,
 };
 pub use workers::{Beat, Roll, WORKER_PATIENCE, Worker};

@@ -5,6 +5,7 @@ mod m0002_workers;
 mod m0003_verdicts;
 mod m0004_tokens;
 mod m0005_open_work;
+mod m0006_kept;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_verdicts::Migration),
             Box::new(m0004_tokens::Migration),
             Box::new(m0005_open_work::Migration),
+            Box::new(m0006_kept::Migration),
         ]
     }
 

@@ -141,6 +141,7 @@ async fn raise<'a>(
         let update = Query::update()
             .table(delivery::Entity)
             .values(row::OUTCOME.into_iter().zip(values))
+            .value(Column::AcknowledgedAt, Option::<i64>::None)
             .and_where(Column::PairId.eq(&record.pair_id))
             .and_where(Column::Seq.eq(row::seq(record)?))
             .and_where(below(record))

@@ -185,6 +185,7 @@ pub(crate) async fn requeue(txn: &WriteTxn, ids: &[i64]) -> Result<u64, StoreErr
             Expr::val(status_code(DeliveryStatus::Retrying)),
         )
         .col_expr(Column::Round, Expr::val(0))
+        .col_expr(Column::AcknowledgedAt, Expr::val(Option::<i64>::None))
         .col_expr(Column::UpdatedAt, now.clone())
         .col_expr(Column::NextAttemptAt, now)
         .filter(Column::Id.is_in(ids.iter().copied()))

@@ -299,6 +299,17 @@ pub enum SkipOutcome {
     BeingTried,
 }
 
+/// What became of acknowledging a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcknowledgeOutcome {
+    /// It is acknowledged, now or since earlier.
+    Acknowledged,
+    /// There is no such delivery.
+    NotFound,
+    /// It is no dead letter.
+    NotDead,
+}
+
 /// What the breaker does with a subscription.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum BreakerPhase {
@@ -363,8 +374,10 @@ pub struct Counts {
     pub tripped: u64,
     /// Deliveries that are to be tried again.
     pub retrying: u64,
-    /// Dead letters.
+    /// Dead letters that nobody has acknowledged.
     pub dead: u64,
+    /// Those that somebody has.
+    pub dead_acknowledged: u64,
     /// When the oldest delivery that is to be tried again had its first outcome.
     pub oldest_retrying: Option<UtcTime>,
 }

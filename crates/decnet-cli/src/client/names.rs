@@ -66,6 +66,14 @@ impl Names {
         }
     }
 
+    /// The same, and the uuid of one that may be deleted.
+    pub(crate) fn uuid_of_any(&self, wanted: &str) -> anyhow::Result<String> {
+        match self.uuid(wanted) {
+            Err(_) if looks_like_uuid(wanted) => Ok(wanted.to_owned()),
+            found => found,
+        }
+    }
+
     /// What to call a subscription: its name, or the uuid of one that is not known (any more).
     pub(crate) fn name<'a>(&'a self, uuid: &'a str) -> &'a str {
         self.get(uuid).map_or(uuid, |one| &one.name)

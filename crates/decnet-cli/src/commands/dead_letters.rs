@@ -1,24 +1,22 @@
 //! `decnet dead-letters`: what was given up, and sending it again.
 
+mod settle;
+
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::{ArgGroup, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use webhook_api::tokens::Role;
 
+use self::settle::{Acknowledge, Purge};
 use super::{
-    deliveries::{
-        self,
-        args::{ContentFilter, ListFilter},
-        list,
-    },
+    deliveries::{self, args::ListFilter, list},
     replay::{self, Choice, Manner},
 };
 use crate::{
-    client::{Client, ClientOptions, Names, decode, looks_like_uuid},
-    output::{self, GOOD},
+    client::{Client, ClientOptions, Names, decode},
+    output,
     settings::Env,
 };
 
@@ -27,6 +25,7 @@ Examples:
   decnet dead-letters list --subscription siem
   decnet dead-letters replay 42
   decnet dead-letters replay --subscription siem --error 400 --wait
+  decnet dead-letters acknowledge --all --until 1h
   decnet dead-letters purge --subscription siem --error 400";
 
 const REPLAY_AFTER_HELP: &str = "\
@@ -36,6 +35,16 @@ Examples:
   decnet dead-letters replay --all --yes --wait
 
 On a terminal it counts first and asks, unless --yes is given.";
+
+const ACKNOWLEDGE_AFTER_HELP: &str = "\
+Examples:
+  decnet dead-letters acknowledge 42 43
+  decnet dead-letters acknowledge --subscription siem --error 'http 400'
+  decnet dead-letters acknowledge --all --until 1h --yes
+
+They stay as they are, and can be listed, replayed and purged. `decnet status`, and the metric
+decnet_webhook_dead_letters, do not count them any more; one that is sent again and dies again is not
+acknowledged any more. On a terminal it asks first, unless ids or --yes are given.";
 
 const PURGE_AFTER_HELP: &str = "\
 Examples:
@@ -62,32 +71,47 @@ pub(crate) struct Args {
 enum Command {
     /// List them, latest first, with their number
     #[command(after_help = "Example:\n  decnet dead-letters list --subscription siem --since 2h")]
-    List(ListFilter),
+    List(List),
     /// Send some again: by id, by subscription and filter, or all
     #[command(after_help = REPLAY_AFTER_HELP)]
     Replay(Replay),
     /// Remove some for good: by subscription and filter, those of deleted subscriptions, or all
     #[command(after_help = PURGE_AFTER_HELP)]
     Purge(Purge),
+    /// Note that somebody has seen some, so that no alert tells of them any more: by id, by
+    /// subscription and filter, those of deleted subscriptions, or all
+    #[command(after_help = ACKNOWLEDGE_AFTER_HELP, visible_alias = "ack")]
+    Acknowledge(Acknowledge),
 }
 
 #[derive(clap::Args, Debug)]
-#[command(group(ArgGroup::new("whose").args(["subscription", "orphans", "all"]).required(true)))]
-struct Purge {
-    /// Of this subscription, by id or name; of a deleted one by id
-    #[arg(long, short, value_name = "SUBSCRIPTION")]
-    subscription: Option<String>,
-    /// Of subscriptions that were deleted
-    #[arg(long)]
-    orphans: bool,
-    /// Of all subscriptions
-    #[arg(long)]
-    all: bool,
+struct List {
     #[command(flatten)]
-    content: ContentFilter,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    filter: ListFilter,
+    #[command(flatten)]
+    seen: Seen,
+}
+
+/// Whether an operator has seen them.
+#[derive(clap::Args, Debug)]
+struct Seen {
+    /// Those alone that somebody has acknowledged
+    #[arg(long)]
+    acknowledged: bool,
+    /// Those alone that nobody has acknowledged
+    #[arg(long, conflicts_with = "acknowledged")]
+    unacknowledged: bool,
+}
+
+impl Seen {
+    /// As the API wants it.
+    fn field(&self) -> Option<&'static str> {
+        match (self.acknowledged, self.unacknowledged) {
+            (true, _) => Some("true"),
+            (_, true) => Some("false"),
+            _ => None,
+        }
+    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -105,68 +129,25 @@ struct Replay {
 pub(crate) async fn run(args: Args, env: Env<'_>) -> anyhow::Result<ExitCode> {
     let client = Client::new(env, &args.client, Role::Admin)?;
     match args.command {
-        Command::List(filter) => list(&client, &filter, args.json).await,
+        Command::List(wanted) => list(&client, &wanted, args.json).await,
         Command::Replay(replay) if !replay.id.is_empty() => {
             deliveries::retry(&client, &replay.id, args.json).await
         }
         Command::Replay(replay) => {
             replay::begin(&client, "dead", &replay.choice, &replay.manner, args.json).await
         }
-        Command::Purge(wanted) => purge(&client, &wanted, args.json).await,
+        Command::Purge(wanted) => settle::purge(&client, &wanted, args.json).await,
+        Command::Acknowledge(wanted) if !wanted.id.is_empty() => {
+            deliveries::acknowledge(&client, &wanted.id, args.json).await
+        }
+        Command::Acknowledge(wanted) => settle::acknowledge(&client, &wanted, args.json).await,
     }
 }
 
-async fn purge(client: &Client, wanted: &Purge, as_json: bool) -> anyhow::Result<ExitCode> {
-    #[derive(Deserialize)]
-    struct Purged {
-        purged: u64,
-    }
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("status", "dead");
-    query.extend_pairs(wanted.content.fields());
-    let whose = match &wanted.subscription {
-        Some(one) => {
-            query.append_pair("subscription", &uuid(client, one).await?);
-            format!("those of {one}")
-        }
-        None if wanted.orphans => {
-            query.append_pair("orphans", "true");
-            "those of deleted subscriptions".to_owned()
-        }
-        None => "those of all subscriptions".to_owned(),
-    };
-    if output::asks(wanted.yes) {
-        let question = format!("remove dead letters for good, {whose} that match");
-        if !output::confirmed(&question)? {
-            bail!("nothing was removed");
-        }
-    }
-    let path = format!("/api/v1/deliveries?{}", query.finish());
-    let body = client.call(Method::DELETE, &path, None).await?;
-    if as_json {
-        output::json(&body)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Purged { purged } = decode(&body)?;
-    output::line(format_args!(
-        "{GOOD}removed{GOOD:#} {}",
-        output::count(purged)
-    ))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The uuid of a subscription that may be gone by now.
-async fn uuid(client: &Client, wanted: &str) -> anyhow::Result<String> {
-    match Names::load(client).await?.uuid(wanted) {
-        Ok(uuid) => Ok(uuid),
-        Err(_) if looks_like_uuid(wanted) => Ok(wanted.to_owned()),
-        Err(error) => Err(error),
-    }
-}
-
-async fn list(client: &Client, filter: &ListFilter, as_json: bool) -> anyhow::Result<ExitCode> {
+async fn list(client: &Client, wanted: &List, as_json: bool) -> anyhow::Result<ExitCode> {
     let names = Names::load(client).await?;
-    let any = list::dead_letters(client, &names, filter, as_json).await?;
+    let (filter, seen) = (&wanted.filter, wanted.seen.field());
+    let any = list::dead_letters(client, &names, filter, seen, as_json).await?;
     if as_json {
         return Ok(ExitCode::SUCCESS);
     }
@@ -190,8 +171,10 @@ async fn total(client: &Client) -> anyhow::Result<Option<u64>> {
     #[derive(Deserialize)]
     struct Deliveries {
         dead: u64,
+        #[serde(default)]
+        dead_acknowledged: u64,
     }
     let body = client.call(Method::GET, "/api/v1/status", None).await?;
     let status: Status = decode(&body)?;
-    Ok(status.deliveries.map(|deliveries| deliveries.dead))
+    Ok((status.deliveries).map(|counts| counts.dead + counts.dead_acknowledged))
 }

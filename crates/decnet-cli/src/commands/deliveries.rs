@@ -39,6 +39,15 @@ pub(crate) async fn retry(
     each(client, ids, "retry", "due now", as_json).await
 }
 
+/// Notes of dead letters that they were seen.
+pub(crate) async fn acknowledge(
+    client: &Client,
+    ids: &[String],
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    each(client, ids, "acknowledge", "acknowledged", as_json).await
+}
+
 /// Asks the same for each of them by itself: one that is refused is no reason to leave the others.
 async fn each(
     client: &Client,

@@ -84,8 +84,10 @@ metrics! {
     /// Time since the first outcome of the oldest delivery that is to be tried again; 0 when there
     /// is none.
     REDELIVERY_OLDEST = Gauge "decnet_webhook_redelivery_oldest_seconds";
-    /// Dead letters that are kept.
+    /// Dead letters that nobody has acknowledged.
     DEAD_LETTERS = Gauge "decnet_webhook_dead_letters";
+    /// Dead letters that somebody has acknowledged, and that are still kept.
+    DEAD_LETTERS_ACKNOWLEDGED = Gauge "decnet_webhook_dead_letters_acknowledged";
     /// Whether the database answers.
     DATABASE_UP = Gauge "decnet_webhook_database_up";
     /// Whether the bus answers.

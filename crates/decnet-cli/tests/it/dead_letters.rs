@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use webhook_testkit::{Behaviour, Receiver};
 
 use crate::support::{
-    Decnet, Listen, PATIENCE, data_dir, decnet, finish, stderr, stdout, succeeded,
+    Decnet, Listen, PATIENCE, Scrape, data_dir, decnet, finish, stderr, stdout, succeeded,
 };
 
 /// Words of a command line; what has spaces in it comes after.
@@ -233,6 +233,85 @@ async fn what_an_operator_is_done_with_is_purged() {
     let purged = json_of(dir, "dead-letters purge --all").await;
     assert_eq!(purged, json!({"purged": 1}));
     rows(dir, "dead-letters list", 0).await;
+}
+
+#[tokio::test]
+async fn what_an_operator_has_seen_alarms_nobody_and_is_kept() {
+    let dir = data_dir();
+    let dir = dir.path();
+    let running = Decnet::serve(dir).await;
+    let api = running.api().await;
+    let receiver = Receiver::start(Behaviour::status(400)).await;
+    for name in ["siem", "mail", "gone"] {
+        api.subscribe(name, &receiver.url(), Listen::SECRET, &["attacker.>"])
+            .await;
+    }
+    api.publish("attacker.observed", json!({})).await;
+    let dead = rows(dir, "dead-letters list", 3).await;
+    succeeded(&cli(dir, "subscriptions delete gone --yes", &[]).await);
+    let alarms = async |waiting: u64, seen: u64| {
+        let told = json_of(dir, "status").await["deliveries"].clone();
+        assert_eq!(
+            (&told["dead"], &told["dead_acknowledged"]),
+            (&json!(waiting), &json!(seen))
+        );
+        let page = Scrape::of(&running.url()).await;
+        let read = |name| page.get(name, &[]);
+        assert_eq!(read("decnet_webhook_dead_letters"), Some(waiting as f64));
+        assert_eq!(
+            read("decnet_webhook_dead_letters_acknowledged"),
+            Some(seen as f64)
+        );
+    };
+    alarms(3, 0).await;
+
+    assert!(dead.iter().all(|row| row["acknowledged_at"].is_null()));
+    let acknowledge = async |line: &str, said: &str| {
+        let output = cli(dir, &format!("dead-letters acknowledge {line}"), &[]).await;
+        assert_eq!(
+            succeeded(&output),
+            format!("acknowledged {said}\n"),
+            "{line}"
+        );
+    };
+    acknowledge("--orphans", "1").await;
+    acknowledge("--orphans", "0").await;
+    acknowledge("--all --error nothing-of-that-kind", "0").await;
+    acknowledge("--all --until 1h", "0").await;
+    acknowledge("-s siem", "1").await;
+    let unseen = rows(dir, "dead-letters list --unacknowledged", 1).await;
+    let id = unseen[0]["id"].to_string();
+    acknowledge(&id, &id).await;
+    alarms(0, 3).await;
+    rows(dir, "dead-letters list --acknowledged", 3).await;
+    let said = succeeded(&cli(dir, "status", &[]).await);
+    assert!(said.contains("0, and 3 that were acknowledged"), "{said}");
+    let table = succeeded(&cli(dir, "dead-letters list", &[]).await);
+    assert_eq!(table.matches("dead, acknowledged").count(), 3, "{table}");
+    let shown = succeeded(&cli(dir, "deliveries show", &[&id]).await);
+    assert!(shown.contains("acknowledged "), "{shown}");
+
+    let missing = cli(dir, "dead-letters acknowledge 4711", &[]).await;
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("4711: "), "{}", stderr(&missing));
+    let bare = cli(dir, "dead-letters acknowledge", &[]).await;
+    assert_eq!(bare.status.code(), Some(2), "{}", stderr(&bare));
+
+    // Sent again, it dies again, and nobody has seen that.
+    succeeded(&cli(dir, "dead-letters replay", &[&id]).await);
+    let died = rows(dir, "dead-letters list --unacknowledged", 1).await;
+    assert_eq!(died[0]["id"].to_string(), id);
+    alarms(1, 2).await;
+    let all = json_of(dir, "dead-letters acknowledge --all").await;
+    assert_eq!(all, json!({"acknowledged": 1}));
+    receiver.behave(Behaviour::ok());
+    receiver.trust(Listen::SECRET);
+    succeeded(&cli(dir, "deliveries retry", &[&id]).await);
+    let arrived = rows(dir, "deliveries list --status delivered", 1).await;
+    assert_eq!(arrived[0]["acknowledged_at"], Value::Null);
+    let purge = "dead-letters purge --all --acknowledged";
+    assert_eq!(json_of(dir, purge).await, json!({"purged": 2}));
+    alarms(0, 0).await;
 }
 
 #[tokio::test]

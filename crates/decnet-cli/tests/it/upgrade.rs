@@ -197,6 +197,15 @@ async fn history_is_kept(api: &Api) {
     assert_eq!(letter["error"], "non-retryable 404");
     assert_eq!(letter["failed_attempts"][0]["status_code"], 404, "{letter}");
     assert_eq!(letter["failed_attempts"][0]["answer"], "no such hook");
+    assert_eq!(letter["acknowledged_at"], Value::Null);
+    let acknowledge = format!("/api/v1/deliveries/{DEAD}/acknowledge");
+    let (status, _) = api.ask(Method::POST, &acknowledge, None).await;
+    assert_eq!(status, 200);
+    let counts = get(api, "/api/v1/status").await["deliveries"].clone();
+    assert_eq!(
+        (&counts["dead"], &counts["dead_acknowledged"]),
+        (&json!(0), &json!(1))
+    );
     let replay = get(api, &format!("/api/v1/replays/{REPLAY}")).await;
     assert_eq!(replay["state"], "done");
     assert_eq!(

@@ -28,6 +28,7 @@ pub(super) fn read(query: &str) -> Result<Query, Problem> {
         error: fields.text("error", id),
         since: fields.text("since", UtcTime::parse_sql),
         until: fields.text("until", UtcTime::parse_sql),
+        acknowledged: fields.text("acknowledged", flag),
     };
     let limit = fields.text("limit", limit);
     let cursor = fields.text("cursor", str::parse::<Cursor>);
@@ -39,20 +40,21 @@ pub(super) fn read(query: &str) -> Result<Query, Problem> {
     })
 }
 
-/// What is to be removed.
+/// Dead letters that something is to be done with.
 #[derive(Debug)]
-pub(super) struct Purge {
-    pub(super) filter: DeliveryFilter,
+pub(crate) struct DeadLetters {
+    pub(crate) filter: DeliveryFilter,
     /// Those alone whose subscription is gone.
-    pub(super) orphans: bool,
+    pub(crate) orphans: bool,
 }
 
-/// Reads the query string of a purge. Only dead letters are removed, and that has to be said.
-pub(super) fn purge(query: &str) -> Result<Purge, Problem> {
+/// Reads the query string of a purge or an acknowledgement. Either is for dead letters alone, and
+/// that has to be said.
+pub(crate) fn dead_letters(query: &str) -> Result<DeadLetters, Problem> {
     let mut fields = Fields::query(query);
     let _dead = fields.required_text("status", |text| match text {
         "dead" => Ok(()),
-        _ => Err("must be dead: nothing else can be removed"),
+        _ => Err("must be dead: no other deliveries are removed or acknowledged"),
     });
     let filter = DeliveryFilter {
         subscription: fields.text("subscription", id),
@@ -62,17 +64,22 @@ pub(super) fn purge(query: &str) -> Result<Purge, Problem> {
         error: fields.text("error", id),
         since: fields.text("since", UtcTime::parse_sql),
         until: fields.text("until", UtcTime::parse_sql),
+        acknowledged: fields.text("acknowledged", flag),
     };
-    let orphans = fields.text("orphans", |text| match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false"),
-    });
+    let orphans = fields.text("orphans", flag);
     fields.finish()?;
-    Ok(Purge {
+    Ok(DeadLetters {
         filter,
         orphans: orphans.unwrap_or(false),
     })
+}
+
+fn flag(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false"),
+    }
 }
 
 /// Any text but what no database can hold.
@@ -99,7 +106,7 @@ mod tests {
         for text in [
             "",
             "&&",
-            "subscription=&status=&topic=&event_id=&error=&since=&until=&limit=&cursor=",
+            "subscription=&status=&topic=&event_id=&error=&since=&until=&acknowledged=&limit=&cursor=",
         ] {
             let query = read(text).unwrap();
             assert_eq!(query.filter, DeliveryFilter::default(), "{text}");
@@ -108,17 +115,18 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_says_that_it_is_of_dead_letters() {
-        let read = purge("status=dead&subscription=s&orphans=true").unwrap();
+    fn what_is_for_dead_letters_says_so() {
+        let read = dead_letters("status=dead&subscription=s&orphans=true").unwrap();
         assert_eq!(read.filter.status, Some(DeliveryStatus::Dead));
         assert!(read.orphans && read.filter.subscription.as_deref() == Some("s"));
         for wrong in [
             "",
             "status=retrying",
             "status=dead&orphans=yes",
+            "status=dead&acknowledged=1",
             "status=dead&limit=1",
         ] {
-            assert!(purge(wrong).is_err(), "{wrong}");
+            assert!(dead_letters(wrong).is_err(), "{wrong}");
         }
     }
 

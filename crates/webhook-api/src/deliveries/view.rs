@@ -48,6 +48,9 @@ pub(crate) struct DeliveryBody {
     /// Whether the next events of its subscription, an `ordered` one, wait for it.
     #[schema(example = false)]
     in_order: bool,
+    /// When somebody acknowledged it, a dead letter; null when nobody has since it died last.
+    #[schema(required = true, value_type = Option<String>, format = DateTime, example = json!(null))]
+    acknowledged_at: Option<UtcTime>,
 }
 
 /// Where a delivery stands.
@@ -141,6 +144,7 @@ impl DeliveryBody {
             updated_at: row.updated_at,
             next_attempt_at: row.next_attempt_at,
             in_order: row.in_order,
+            acknowledged_at: row.acknowledged_at,
         }
     }
 }

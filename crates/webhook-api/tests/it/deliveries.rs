@@ -65,19 +65,19 @@ pub(crate) async fn fill(server: &Server) -> String {
     uuid
 }
 
-async fn list(server: &Server, query: &str) -> Value {
+pub(crate) async fn list(server: &Server, query: &str) -> Value {
     let reply = server.send("GET", &format!("{ROUTE}?{query}"), None).await;
     assert_eq!(reply.status, 200, "{query}: {reply:?}");
     reply.json()
 }
 
-fn events(page: &Value) -> Vec<&str> {
+pub(crate) fn events(page: &Value) -> Vec<&str> {
     (page["items"].as_array().unwrap().iter())
         .map(|item| item["event_id"].as_str().unwrap())
         .collect()
 }
 
-async fn id_of(server: &Server, event: &str) -> i64 {
+pub(crate) async fn id_of(server: &Server, event: &str) -> i64 {
     let page = list(server, &format!("event_id={event}")).await;
     page["items"][0]["id"].as_i64().unwrap()
 }
@@ -107,6 +107,7 @@ async fn rows_are_listed_latest_first() {
         "duration_ms": 12, "created_at": "2026-04-24T12:00:04.000000Z",
         "updated_at": "2026-04-24T12:00:04.000000Z",
         "next_attempt_at": "2026-04-24T12:00:34.000000Z", "in_order": false,
+        "acknowledged_at": null,
     });
     assert_eq!(waiting, expected);
     server.stop().await;
@@ -354,7 +355,7 @@ async fn any_id_may_be_asked_for() {
     ] {
         let shown = server.send("GET", &format!("{ROUTE}/{id}"), None).await;
         shown.problem(404, "Delivery not found");
-        for action in ["retry", "skip"] {
+        for action in ["retry", "skip", "acknowledge"] {
             let path = format!("{ROUTE}/{id}/{action}");
             let asked = server.send("POST", &path, None).await;
             asked.problem(404, "Delivery not found");

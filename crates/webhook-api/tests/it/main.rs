@@ -1,6 +1,7 @@
 //! A real server on a free port, with a real database and a real journal, and a client that
 //! writes its requests byte by byte.
 
+mod acknowledging;
 mod auth;
 mod bodies;
 mod client;

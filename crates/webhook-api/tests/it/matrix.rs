@@ -18,7 +18,7 @@ enum For {
 }
 use For::{Admins, Everybody, Publishers, Readers};
 
-const ROUTES: [(&str, &str, For); 23] = [
+const ROUTES: [(&str, &str, For); 25] = [
     ("POST", "/api/v1/webhooks", Admins),
     ("GET", "/api/v1/webhooks", Admins),
     ("GET", "/api/v1/webhooks/{uuid}", Admins),
@@ -32,6 +32,8 @@ const ROUTES: [(&str, &str, For); 23] = [
     ("DELETE", "/api/v1/deliveries", Admins),
     ("POST", "/api/v1/deliveries/{id}/retry", Admins),
     ("POST", "/api/v1/deliveries/{id}/skip", Admins),
+    ("POST", "/api/v1/deliveries/{id}/acknowledge", Admins),
+    ("POST", "/api/v1/deliveries/acknowledge", Admins),
     ("GET", "/api/v1/replays/{id}", Readers),
     ("GET", "/api/v1/status", Readers),
     ("GET", "/api/v1/tokens", Admins),

@@ -23,7 +23,7 @@ async fn what_waits_is_counted() {
         body["subscriptions"],
         json!({"active": 0, "paused": 0, "tripped": 0})
     );
-    let none = json!({"retrying": 0, "dead": 0, "oldest_retrying": null});
+    let none = json!({"retrying": 0, "dead": 0, "dead_acknowledged": 0, "oldest_retrying": null});
     assert_eq!(body["deliveries"], none);
 
     deliveries::fill(&server).await;
@@ -39,8 +39,7 @@ async fn what_waits_is_counted() {
         body["subscriptions"],
         json!({"active": 1, "paused": 1, "tripped": 0})
     );
-    let waiting =
-        json!({"retrying": 2, "dead": 2, "oldest_retrying": "2026-04-24T12:00:01.000000Z"});
+    let waiting = json!({"retrying": 2, "dead": 2, "dead_acknowledged": 0, "oldest_retrying": "2026-04-24T12:00:01.000000Z"});
     assert_eq!(body["deliveries"], waiting);
     assert_eq!(body["database"], json!({"reachable": true}));
     let bus = &body["bus"];

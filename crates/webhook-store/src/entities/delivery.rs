@@ -35,6 +35,8 @@ pub(crate) struct Model {
     pub(crate) body: Option<Vec<u8>>,
     /// Whether the events behind it wait for it.
     pub(crate) in_order: Option<bool>,
+    /// Of a dead letter, and only of such.
+    pub(crate) acknowledged_at: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -21,6 +21,8 @@ pub struct DeliveryFilter {
     pub since: Option<UtcTime>,
     /// First recorded before.
     pub until: Option<UtcTime>,
+    /// Whether an operator has acknowledged them; of dead letters.
+    pub acknowledged: Option<bool>,
 }
 
 /// What leads into one of the log's indexes. Never more equalities than one index begins with, or
@@ -71,7 +73,7 @@ impl DeliveryFilter {
     /// Whether every row that the scans yield matches.
     pub(super) fn is_indexed(&self) -> bool {
         let led_by_event = self.event_id.is_some() && self.subscription.is_none();
-        let rest = self.error.is_none();
+        let rest = self.error.is_none() && self.acknowledged.is_none();
         match (&self.topic, self.status) {
             (None, None) => rest && (self.event_id.is_none() || led_by_event),
             (None, Some(_)) => rest && self.event_id.is_none(),
@@ -98,6 +100,7 @@ impl DeliveryFilter {
             && self.error.as_ref().is_none_or(error)
             && self.since.is_none_or(|since| row.created_at >= since)
             && self.until.is_none_or(|until| row.created_at < until)
+            && is(self.acknowledged.as_ref(), &row.acknowledged_at.is_some())
     }
 
     /// The topic, where the pattern is one.

@@ -50,6 +50,8 @@ pub struct DeliveryRow {
     pub next_attempt_at: Option<UtcTime>,
     /// Whether the subscription's next events wait for it.
     pub in_order: bool,
+    /// When an operator acknowledged it; of a dead letter alone.
+    pub acknowledged_at: Option<UtcTime>,
 }
 
 /// A delivery with everything that is kept of it.
@@ -119,6 +121,7 @@ impl DeliveryRow {
             updated_at: UtcTime::from_micros(row.updated_at),
             next_attempt_at: row.next_attempt_at.map(UtcTime::from_micros),
             in_order: row.in_order.unwrap_or(false),
+            acknowledged_at: row.acknowledged_at.map(UtcTime::from_micros),
         })
     }
 }

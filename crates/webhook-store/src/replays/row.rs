@@ -138,6 +138,7 @@ impl NewReplay {
             error: self.error.clone(),
             since: self.since,
             until: Some(self.until.map_or(now, |until| until.min(now))),
+            acknowledged: None,
         }
     }
 }
@@ -172,6 +173,7 @@ impl Replay {
             error: self.error.clone(),
             since: self.since,
             until: Some(self.until),
+            acknowledged: None,
         }
     }
 }

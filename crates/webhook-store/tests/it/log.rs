@@ -82,6 +82,7 @@ fn pages_are_the_sorted_log() {
                         error: error.then(|| "503".to_owned()),
                         since: since.map(UtcTime::from_micros),
                         until: until.map(UtcTime::from_micros),
+                        acknowledged: None,
                     };
                     let mut expected: Vec<&DeliveryRecord> = records
                         .iter()

@@ -90,6 +90,7 @@ fn filter_of(wanted: Wanted, subscriptions: &[Subscription]) -> DeliveryFilter {
         error: error.then(|| "503".to_owned()),
         since: since.map(UtcTime::from_micros),
         until: until.map(UtcTime::from_micros),
+        acknowledged: None,
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use webhook_model::{DeliveryStatus::Delivered, UtcTime};
-use webhook_store::{AttemptRecord, DeadBytes, DeliveryFilter, DeliveryRecord, Gap};
+use webhook_model::{
+    DeliveryStatus::{Dead, Delivered},
+    UtcTime,
+};
+use webhook_store::{
+    AcknowledgeOutcome, AttemptRecord, DeadBytes, DeliveryFilter, DeliveryRecord, Gap, RetryOutcome,
+};
 
 use crate::support::*;
 
@@ -12,6 +17,7 @@ on_each_engine!(
     gaps_are_kept_once,
     bodies_of_dead_letters_are_kept_within_bytes,
     dead_letters_are_purged_by_filter,
+    dead_letters_are_acknowledged_until_they_die_again,
 );
 
 async fn bodies_of_dead_letters_are_kept_within_bytes(database: Database) {
@@ -72,6 +78,73 @@ async fn dead_letters_are_purged_by_filter(database: Database) {
     let left = store.deliveries(&all, None, 100).await.unwrap();
     assert_eq!(left.items.len(), 1);
     assert_eq!(left.items[0].status, Delivered);
+}
+
+async fn dead_letters_are_acknowledged_until_they_die_again(database: Database) {
+    let store = database.open().await;
+    let made = store.create(new("siem", &["a"]), &at(1)).await.unwrap();
+    let mut batch: Vec<_> = (1..=4).map(|seq| dead(&made, seq)).collect();
+    batch.push(record(&made, "p", 9, Delivered));
+    store.record(&batch).await.unwrap();
+    let counts = async || {
+        let counts = store.counts().await.unwrap();
+        (counts.dead, counts.dead_acknowledged)
+    };
+    assert_eq!(counts().await, (4, 0));
+    let all = DeliveryFilter::default();
+    let rows = store.deliveries(&all, None, 100).await.unwrap().items;
+    let of = |seq: u64| rows.iter().find(|row| row.seq == seq).unwrap();
+
+    let acknowledge = async |seq| store.acknowledge(of(seq).id).await.unwrap();
+    assert_eq!(acknowledge(1).await, AcknowledgeOutcome::Acknowledged);
+    let first = store.delivery(of(1).id).await.unwrap().unwrap().row;
+    assert!(first.acknowledged_at.is_some());
+    assert_eq!(first.updated_at, of(1).updated_at, "it gets no younger");
+    assert_eq!(acknowledge(9).await, AcknowledgeOutcome::NotDead);
+    let nobody = store.acknowledge(4_711).await.unwrap();
+    assert_eq!(nobody, AcknowledgeOutcome::NotFound);
+    assert_eq!(counts().await, (3, 1));
+    assert_eq!(store.acknowledge_dead(&all, true).await.unwrap(), 0);
+    let none = DeliveryFilter {
+        error: Some("of no such kind".into()),
+        ..all.clone()
+    };
+    assert_eq!(store.acknowledge_dead(&none, false).await.unwrap(), 0);
+    assert_eq!(store.acknowledge_dead(&all, false).await.unwrap(), 3);
+    assert_eq!(acknowledge(1).await, AcknowledgeOutcome::Acknowledged);
+    let again = store.delivery(of(1).id).await.unwrap().unwrap().row;
+    assert_eq!(
+        again.acknowledged_at, first.acknowledged_at,
+        "the first one"
+    );
+    assert_eq!(counts().await, (0, 4));
+
+    // Sent again, it dies once more, which nobody has seen; a late success ends the matter.
+    assert_eq!(store.retry(of(2).id).await.unwrap(), RetryOutcome::Queued);
+    assert_eq!(counts().await, (0, 3));
+    let died = DeliveryRecord {
+        attempts: 2,
+        ..dead(&made, 2)
+    };
+    store.record(&[died]).await.unwrap();
+    let arrived = DeliveryRecord {
+        attempts: 2,
+        ..record(&made, "p", 3, Delivered)
+    };
+    store.record(&[arrived]).await.unwrap();
+    assert_eq!(counts().await, (1, 2));
+    let with = |acknowledged| DeliveryFilter {
+        acknowledged: Some(acknowledged),
+        status: Some(Dead),
+        ..all.clone()
+    };
+    for (acknowledged, seqs) in [(false, &[2][..]), (true, &[4, 1])] {
+        let page = store.deliveries(&with(acknowledged), None, 100).await;
+        let found: Vec<u64> = page.unwrap().items.iter().map(|row| row.seq).collect();
+        assert_eq!(found, seqs, "{acknowledged}");
+    }
+    assert_eq!(store.purge_dead(&with(true), false).await.unwrap(), 2);
+    assert_eq!(counts().await, (1, 0));
 }
 
 async fn the_sweep_takes_what_is_old_in_batches(database: Database) {

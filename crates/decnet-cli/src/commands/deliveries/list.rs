@@ -29,6 +29,8 @@ struct Row {
     error: Option<String>,
     created_at: String,
     next_attempt_at: Option<String>,
+    #[serde(default)]
+    acknowledged_at: Option<String>,
 }
 
 /// One page, or several as if they were one.
@@ -46,7 +48,7 @@ pub(super) async fn deliveries(
 ) -> anyhow::Result<ExitCode> {
     let names = Names::load(client).await?;
     let status = list.status.map(super::args::Status::as_str);
-    let rows = read(client, &names, status, &list.filter).await?;
+    let rows = read(client, &names, status, None, &list.filter).await?;
     if as_json {
         output::json(&serde_json::to_vec(&rows)?)?;
     } else if rows.items.is_empty() {
@@ -62,9 +64,10 @@ pub(crate) async fn dead_letters(
     client: &Client,
     names: &Names,
     filter: &ListFilter,
+    acknowledged: Option<&str>,
     as_json: bool,
 ) -> anyhow::Result<bool> {
-    let rows = read(client, names, Some("dead"), filter).await?;
+    let rows = read(client, names, Some("dead"), acknowledged, filter).await?;
     let any = !rows.items.is_empty();
     if as_json {
         output::json(&serde_json::to_vec(&rows)?)?;
@@ -78,13 +81,15 @@ async fn read(
     client: &Client,
     names: &Names,
     status: Option<&str>,
+    acknowledged: Option<&str>,
     filter: &ListFilter,
 ) -> anyhow::Result<Rows> {
     let wanted = filter.subscription.as_deref();
-    let subscription = wanted.map(|wanted| names.uuid(wanted)).transpose()?;
+    let subscription = wanted.map(|wanted| names.uuid_of_any(wanted)).transpose()?;
     let given = [
         ("subscription", subscription.as_deref()),
         ("status", status),
+        ("acknowledged", acknowledged),
         ("event_id", filter.event_id.as_deref()),
     ];
     let mut rows = Rows {
@@ -113,10 +118,15 @@ async fn read(
 
 fn show(names: &Names, rows: &Rows) -> anyhow::Result<()> {
     let cells = |row: Row| {
+        let status = if row.acknowledged_at.is_some() {
+            format!("{}, acknowledged", row.status)
+        } else {
+            row.status.clone()
+        };
         let error = row.error.filter(|_| row.status != "delivered");
         vec![
             row.id.to_string(),
-            row.status,
+            status,
             names.name(&row.subscription).to_owned(),
             row.topic,
             row.attempts.to_string(),

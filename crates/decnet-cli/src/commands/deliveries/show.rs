@@ -35,6 +35,8 @@ struct Detail {
     #[serde(default)]
     in_order: bool,
     #[serde(default)]
+    acknowledged_at: Option<String>,
+    #[serde(default)]
     failed_attempts: Vec<Attempt>,
 }
 
@@ -97,6 +99,9 @@ fn row(detail: &Detail, names: &Names) -> anyhow::Result<()> {
     ];
     if let Some(next) = &detail.next_attempt_at {
         lines.push(("next try", output::seconds(Some(next))));
+    }
+    if let Some(at) = &detail.acknowledged_at {
+        lines.push(("acknowledged", output::seconds(Some(at))));
     }
     if detail.in_order {
         let behind = "the next events of its subscription; `decnet deliveries skip` gives it up";

@@ -90,6 +90,7 @@ struct Rows {
 struct Deliveries {
     retrying: u64,
     dead: u64,
+    dead_acknowledged: u64,
     oldest_retrying: Option<String>,
 }
 
@@ -184,6 +185,10 @@ impl Status {
                 retrying += &format!(", the oldest since {}", output::seconds(Some(oldest)));
             }
             dead = output::count(counts.dead);
+            if counts.dead_acknowledged > 0 {
+                let more = output::count(counts.dead_acknowledged);
+                dead += &format!(", and {more} that were acknowledged");
+            }
         }
         lines.extend([("retrying", retrying), ("dead letters", dead)]);
         lines
