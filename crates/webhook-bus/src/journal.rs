@@ -54,7 +54,7 @@ use writer::Writer;
 pub use config::{Gap, JournalConfig, Role};
 pub(crate) use consumer::{JournalAcker, JournalConsumer};
 pub use copy::{JournalCopy, JournalLock, check_journal};
-pub(crate) use feed::FEED_LAG;
+
 pub(crate) use follower::Follower;
 pub(crate) use hub::{Fed, Search, Step};
 pub(crate) use shared::{Hold, Shared};

@@ -10,7 +10,7 @@ use webhook_model::{TopicPattern, UtcTime, topics};
 
 use super::FeedStatus;
 use crate::{
-    journal::{FEED_LAG, Fed, Follower},
+    journal::{Fed, Follower},
     message::Entry,
     socket::frame::write_frame,
 };
@@ -104,7 +104,8 @@ impl Writer<'_> {
         if skipped > 0 {
             tracing::warn!(
                 skipped,
-                "DECNET's broker is more than {FEED_LAG} events behind and is not given the oldest"
+                "DECNET's broker is {} and is not given the oldest",
+                fed.behind
             );
         }
         for entry in &fed.entries {

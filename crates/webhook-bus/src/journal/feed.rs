@@ -1,6 +1,6 @@
 //! New events for somebody who keeps no place on the bus: a watch, or a connection of the socket.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use tokio::sync::Notify;
 use webhook_model::TopicPattern;
@@ -11,6 +11,28 @@ use crate::message::Origin;
 /// bound. Only numbers are queued: the events themselves are in the ring, or skipped as well.
 pub(crate) const FEED_LAG: usize = 1_024;
 
+/// Which bound a feed that skips has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// [`FEED_LAG`].
+    Lag,
+    /// What is kept in memory of the newest events.
+    Memory { bytes: usize, events: usize },
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lag => write!(f, "more than {FEED_LAG} events behind"),
+            Self::Memory { bytes, events } => write!(
+                f,
+                "further behind than the newest events that are kept in memory ({bytes} bytes, or \
+                 {events} events)"
+            ),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) patterns: Vec<TopicPattern>,
@@ -20,6 +42,8 @@ pub(crate) struct Feed {
     /// The newest event that was considered, so that two matching patterns give it once.
     considered: u64,
     skipped: u64,
+    /// What made it skip last.
+    behind: Behind,
     pub(crate) wake: Arc<Notify>,
 }
 
@@ -31,6 +55,7 @@ impl Feed {
             queue: VecDeque::new(),
             considered: head,
             skipped: 0,
+            behind: Behind::Lag,
             wake: Arc::new(Notify::new()),
         }
     }
@@ -45,7 +70,7 @@ impl Feed {
         }
         if self.queue.len() >= FEED_LAG {
             self.queue.pop_front();
-            self.skipped += 1;
+            self.skip(Behind::Lag);
         }
         self.queue.push_back(seq);
         self.wake.notify_one();
@@ -55,8 +80,13 @@ impl Feed {
         self.queue.pop_front()
     }
 
-    pub(crate) fn skip(&mut self) {
+    pub(crate) fn skip(&mut self, behind: Behind) {
         self.skipped += 1;
+        self.behind = behind;
+    }
+
+    pub(crate) fn behind(&self) -> Behind {
+        self.behind
     }
 
     pub(crate) fn skipped(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::feed::Behind;
 use crate::message::Entry;
 
 /// Holds every event above its base, up to its head.
@@ -43,6 +44,14 @@ impl Ring {
         self.head
     }
 
+    /// What it holds at most.
+    pub(crate) fn bound(&self) -> Behind {
+        Behind::Memory {
+            bytes: self.max_cost,
+            events: self.max_entries,
+        }
+    }
+
     /// Takes the next event; there is none between it and the head.
     pub(crate) fn push(&mut self, entry: Arc<Entry>) {
         debug_assert!(entry.seq > self.head, "pushed out of order");
@@ -65,7 +74,7 @@ impl Ring {
 
     pub(crate) fn get(&self, seq: u64) -> Option<&Arc<Entry>> {
         let first = self.entries.front()?.seq;
-        // Sequence numbers have holes only where an insert was rolled back.
+        // Sequence numbers have few holes in here.
         let guess = usize::try_from(seq.checked_sub(first)?).ok()?;
         if let Some(entry) = self.entries.get(guess)
             && entry.seq == seq

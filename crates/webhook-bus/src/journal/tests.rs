@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use webhook_model::{Event, EventId, Payload, Topic, disjoint};
 
-use super::*;
+use super::{feed::FEED_LAG, *};
 use crate::{Ready, dedup_key};
 
 fn topic(text: &str) -> Topic {
     Topic::parse(text).unwrap()
 }
 
-fn pattern(text: &str) -> TopicPattern {
+pub(super) fn pattern(text: &str) -> TopicPattern {
     TopicPattern::parse(text).unwrap()
 }
 

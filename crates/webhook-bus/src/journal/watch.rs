@@ -2,7 +2,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use webhook_model::TopicPattern;
 
-use super::{Follower, Shared, feed::FEED_LAG};
+use super::{Follower, Shared};
 use crate::{Message, message::Entry};
 
 /// Most events taken over at once.
@@ -35,7 +35,8 @@ impl JournalWatch {
             if self.skipped == 0 && fed.skipped > 0 {
                 tracing::warn!(
                     pattern = %self.pattern,
-                    "a watch is more than {FEED_LAG} messages behind and skips the oldest"
+                    "a watch is {} and skips the oldest",
+                    fed.behind
                 );
             }
             self.skipped = fed.skipped;

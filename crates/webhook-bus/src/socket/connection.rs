@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Journal, Publication,
-    journal::{FEED_LAG, Follower},
+    journal::Follower,
     message::{Entry, Origin},
 };
 
@@ -246,7 +246,8 @@ async fn write_events(write: &mut OwnedWriteHalf, follower: &Follower) -> Mute {
         if skipped == 0 && fed.skipped > 0 {
             tracing::warn!(
                 skipped = fed.skipped,
-                "a client of the bus socket is more than {FEED_LAG} events behind and skips the oldest"
+                "a client of the bus socket is {} and skips the oldest",
+                fed.behind
             );
         }
         skipped = fed.skipped;

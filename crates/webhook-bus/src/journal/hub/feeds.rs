@@ -7,7 +7,7 @@ use webhook_model::TopicPattern;
 
 use super::{Hub, Target};
 use crate::{
-    journal::feed::Feed,
+    journal::feed::{Behind, Feed},
     message::{Entry, Origin},
 };
 
@@ -17,6 +17,8 @@ pub(crate) struct Fed {
     pub(crate) entries: Vec<Arc<Entry>>,
     /// In all, since it began.
     pub(crate) skipped: u64,
+    /// Why, the last time.
+    pub(crate) behind: Behind,
 }
 
 impl Hub {
@@ -70,12 +72,15 @@ impl Hub {
         {
             match self.ring.get(seq) {
                 Some(entry) => entries.push(entry.clone()),
-                None => feed.skip(),
+                None => feed.skip(self.ring.bound()),
             }
         }
         if !entries.is_empty() {
-            let skipped = feed.skipped();
-            return Some(Ok(Fed { entries, skipped }));
+            return Some(Ok(Fed {
+                entries,
+                skipped: feed.skipped(),
+                behind: feed.behind(),
+            }));
         }
         (!self.closed).then(|| Err(feed.wake.clone()))
     }
