@@ -53,6 +53,16 @@ pub struct BusStatus {
     pub refusing: Option<String>,
 }
 
+/// A journal that is full of events that are not delivered: what is published now costs the oldest
+/// of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crowded {
+    /// What the events may occupy.
+    pub max_bytes: u64,
+    /// No event below this is left.
+    pub oldest: u64,
+}
+
 impl Bus {
     /// Publishes the batch, and returns the sequence numbers once the bus has taken responsibility.
     /// A publication that the bus already has keeps its old number.
@@ -169,6 +179,15 @@ impl Bus {
         match self {
             Self::Journal(journal) => journal.shared().still_there(),
             Self::JetStream(_) => Ok(()),
+        }
+    }
+
+    /// Whether undelivered events have to give way, as of the last half minute. Known of a journal,
+    /// to the process whose worker serves it; a server's own retention tells nobody.
+    pub fn crowded(&self) -> Option<Crowded> {
+        match self {
+            Self::Journal(journal) => journal.shared().crowded(),
+            Self::JetStream(_) => None,
         }
     }
 

@@ -50,7 +50,7 @@ mod publication;
 mod socket;
 mod watch;
 
-pub use bus::{Bus, BusStatus, Position};
+pub use bus::{Bus, BusStatus, Crowded, Position};
 pub use consumer::{Acker, Consumer, ConsumerSpec, Ready};
 pub use error::{BusError, Cause};
 pub use feed::{Begin, BrokerFeed, FeedConfig, FeedCounts, FeedStatus};

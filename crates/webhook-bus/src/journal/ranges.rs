@@ -57,6 +57,38 @@ impl Ranges {
         self.above.range(..=top).map(|(&lo, &hi)| (lo, hi))
     }
 
+    /// All of them, the part up to the floor too, ascending.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, u64)> {
+        let first = (self.floor > 0).then_some((1, self.floor));
+        first.into_iter().chain(self.above(u64::MAX))
+    }
+
+    /// What is in here and not in `other`, ascending.
+    pub(crate) fn minus(&self, other: &Self) -> Vec<(u64, u64)> {
+        let mut left = Vec::new();
+        let mut others = other.all().peekable();
+        for (mut lo, hi) in self.all() {
+            while others.next_if(|it| it.1 < lo).is_some() {}
+            // One that reaches beyond `hi` may reach into the next range, too.
+            while let Some(&(other_lo, other_hi)) = others.peek()
+                && other_lo <= hi
+            {
+                if lo < other_lo {
+                    left.push((lo, other_lo - 1));
+                }
+                lo = other_hi.saturating_add(1);
+                if lo > hi {
+                    break;
+                }
+                others.next();
+            }
+            if lo <= hi {
+                left.push((lo, hi));
+            }
+        }
+        left
+    }
+
     fn swallow(&mut self) {
         while let Some(first) = self.above.first_entry()
             && *first.key() <= self.floor + 1
@@ -74,7 +106,30 @@ mod tests {
 
     use super::*;
 
+    fn ranges(floor: u64, inserts: &[(u64, u64)]) -> Ranges {
+        let mut ranges = Ranges::up_to(floor);
+        for (lo, length) in inserts {
+            ranges.insert(*lo, lo + length);
+        }
+        ranges
+    }
+
     proptest! {
+        #[test]
+        fn a_difference_has_what_one_has_and_the_other_has_not(
+            (one, other) in (0_u64..20, 0_u64..20),
+            of_one in proptest::collection::vec((1_u64..80, 0_u64..12), 0..12),
+            of_other in proptest::collection::vec((1_u64..80, 0_u64..12), 0..12),
+        ) {
+            let (one, other) = (ranges(one, &of_one), ranges(other, &of_other));
+            let left = one.minus(&other);
+            for seq in 1..100 {
+                let found = left.iter().any(|&(lo, hi)| lo <= seq && seq <= hi);
+                prop_assert_eq!(found, one.contains(seq) && !other.contains(seq), "{}", seq);
+            }
+            prop_assert!(left.is_sorted() && left.iter().all(|(lo, hi)| lo <= hi));
+        }
+
         #[test]
         fn is_a_set(
             floor in 0_u64..20,

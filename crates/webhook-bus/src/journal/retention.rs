@@ -1,4 +1,7 @@
-//! Takes the oldest events when they are too old or too many, and says whose they were.
+//! Takes the oldest events when they are too old, and some when they are too many: what is delivered
+//! first, and what is not when nothing else is left, saying whose it was.
+
+mod delivered;
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +12,11 @@ use webhook_model::{Topic, TopicPattern, UtcTime};
 use super::{
     cursor::Saved, group::in_transaction, queries, ranges::Ranges, schema, writer::Writer,
 };
-use crate::{BusError, Gap};
+use crate::{BusError, Crowded, Gap};
+use delivered::Delivered;
 
+/// From the start to the first look: the consumers of what was subscribed meanwhile are made first.
+const START: Duration = Duration::from_secs(5);
 /// How often to see whether there is anything to take.
 const EVERY: Duration = Duration::from_secs(30);
 /// Pause between two batches, so that publishers come first.
@@ -30,6 +36,7 @@ pub(crate) struct Retention {
     pub(crate) max_bytes: u64,
     pub(crate) gaps: Option<mpsc::Sender<Gap>>,
     next: Instant,
+    delivered: Delivered,
     failing: bool,
     /// Whether it was told that undelivered events will go.
     warned: bool,
@@ -41,7 +48,8 @@ impl Retention {
             age,
             max_bytes,
             gaps,
-            next: Instant::now(),
+            next: Instant::now() + START,
+            delivered: Delivered::default(),
             failing: false,
             warned: false,
         }
@@ -115,7 +123,7 @@ impl Writer {
                 tracing::warn!(
                     used,
                     max_bytes,
-                    "the bus is nearly full and its oldest events are not delivered yet: they go next; mend their receivers, delete their subscriptions, or raise --bus-max-bytes"
+                    "the bus is nearly full and its oldest events are not delivered yet: they go once no delivered ones are left; mend their receivers, delete their subscriptions, or raise --bus-max-bytes"
                 );
             }
             retention.warned = waiting;
@@ -126,22 +134,30 @@ impl Writer {
     pub(super) fn report_late_start(&self, name: &str, floor: u64) -> Result<(), BusError> {
         let oldest = queries::oldest(&self.connection);
         let oldest = oldest.map_err(|error| schema::failed("read", &self.shared.path, error))?;
-        if let (Some(oldest), true) = (oldest, floor > 0)
-            && oldest > floor + 1
-        {
+        let (Some(oldest), true, Some(retention)) = (oldest, floor > 0, &self.retention) else {
+            return Ok(());
+        };
+        let before = (floor + 1 < oldest).then_some((floor + 1, oldest - 1));
+        let among = retention.delivered.taken_above(floor.max(oldest));
+        let gone: Vec<(u64, u64)> = before.into_iter().chain(among).collect();
+        if let (Some(&(from, _)), Some(&(_, to))) = (gone.first(), gone.last()) {
             let gap = Gap {
                 consumer: name.to_owned(),
-                from: floor + 1,
-                to: oldest - 1,
-                count: oldest - 1 - floor,
+                from,
+                to,
+                count: gone.iter().map(|(lo, hi)| hi - lo + 1).sum(),
             };
-            report(gap, self.retention.as_ref().and_then(|it| it.gaps.as_ref()));
+            report(gap, retention.gaps.as_ref());
         }
         Ok(())
     }
 
     /// Takes one batch; whether there is more to take.
     fn sweep(&mut self) -> Result<bool, BusError> {
+        let taken = self.sweep_delivered();
+        if taken.map_err(|error| schema::failed("write", &self.shared.path, error))? {
+            return Ok(true);
+        }
         let Some(retention) = &self.retention else {
             return Ok(false);
         };
@@ -157,6 +173,7 @@ impl Writer {
         let Some(last) = oldest.last() else {
             return vacuum(&self.connection).map_err(wrong);
         };
+        let full = used_bytes(&self.connection).map_err(wrong)? > retention.max_bytes;
         let (lagging, gaps) = in_transaction(&self.connection, || {
             let lagging = self.lagging(last)?;
             take(&self.connection, last, &lagging)?;
@@ -169,10 +186,54 @@ impl Writer {
             hub.expire(consumer.id, last);
         }
         drop(hub);
+        if full && !gaps.is_empty() {
+            self.shared.set_crowded(Some(Crowded {
+                max_bytes: retention.max_bytes,
+                oldest: last + 1,
+            }));
+        }
         for gap in gaps {
             report(gap, retention.gaps.as_ref());
         }
+        if let Some(retention) = &mut self.retention {
+            retention.delivered.expire(last);
+        }
         Ok(true)
+    }
+
+    /// Where there are too many events: looks at some, and takes those that everybody has let go of.
+    /// Whether there is more to look at, or they are too many still.
+    fn sweep_delivered(&mut self) -> rusqlite::Result<bool> {
+        let Some(max_bytes) = self.retention.as_ref().map(|it| it.max_bytes) else {
+            return Ok(false);
+        };
+        let used = used_bytes(&self.connection)?;
+        let excess = used.saturating_sub(max_bytes);
+        if used <= max_bytes / 100 * NEARLY_FULL {
+            self.shared.set_crowded(None);
+        }
+        if excess == 0 && self.shared.crowded().is_none() {
+            return Ok(false);
+        }
+        let end = delivered::end(&self.connection, max_bytes)?;
+        let consumers = self.lagging(end)?;
+        let Some(retention) = &mut self.retention else {
+            return Ok(false);
+        };
+        // After a failure everything is looked at anew.
+        let mut delivered = std::mem::take(&mut retention.delivered);
+        if delivered.consider(&consumers, end) {
+            self.shared.set_crowded(None);
+        }
+        let mut taken = 0;
+        if excess > 0 {
+            taken = in_transaction(&self.connection, || {
+                delivered.take(&self.connection, &consumers, excess)
+            })?;
+        }
+        let more = excess > 0 && (taken > 0 || delivered.has_more());
+        retention.delivered = delivered;
+        Ok(more)
     }
 
     /// The consumers with a floor below `last`. What this process knows of them is newer than what
@@ -216,13 +277,14 @@ impl Writer {
 }
 
 impl Lagging {
+    /// Whether it has still to let go of an event.
+    fn is_owed(&self, seq: u64, topic: Option<&Topic>) -> bool {
+        !self.acked.contains(seq) && topic.is_some_and(|topic| self.filter.matches(topic))
+    }
+
     fn gap(&self, oldest: &Oldest) -> Option<Gap> {
-        let mut lost = oldest.events.iter().filter(|(seq, topic)| {
-            !self.acked.contains(*seq)
-                && topic
-                    .as_ref()
-                    .is_some_and(|topic| self.filter.matches(topic))
-        });
+        let mut lost =
+            (oldest.events.iter()).filter(|(seq, topic)| self.is_owed(*seq, topic.as_ref()));
         let from = lost.next()?.0;
         let (mut to, mut count) = (from, 1);
         for (seq, _) in lost {

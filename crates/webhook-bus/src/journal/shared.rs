@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::{hub::Hub, open_file::OpenFile, schema, space::Space};
-use crate::BusError;
+use crate::{BusError, Crowded};
 
 /// Connections that read behind the ring. Each has 2 MiB of cache, and two cores are busy with two.
 const READERS: usize = 4;
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     hub: Mutex<Hub>,
     trouble: Mutex<Option<(Instant, String)>>,
+    crowded: Mutex<Option<Crowded>>,
     idle: Mutex<Vec<Connection>>,
     readers: Arc<Semaphore>,
 }
@@ -48,6 +49,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             hub: Mutex::new(hub),
             trouble: Mutex::new(None),
+            crowded: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             readers: Arc::new(Semaphore::new(READERS)),
         }
@@ -94,6 +96,15 @@ impl Shared {
     /// Notes how the last commit ended.
     pub(crate) fn note(&self, failure: Option<String>) {
         *lock(&self.trouble) = failure.map(|text| (Instant::now(), text));
+    }
+
+    /// Notes whether undelivered events have to give way.
+    pub(crate) fn set_crowded(&self, crowded: Option<Crowded>) {
+        *lock(&self.crowded) = crowded;
+    }
+
+    pub(crate) fn crowded(&self) -> Option<Crowded> {
+        *lock(&self.crowded)
     }
 
     /// Fails where the journal's file was moved away since it was opened: what would be written now
