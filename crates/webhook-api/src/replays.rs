@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
-use webhook_model::{DeliveryStatus, TopicPattern, UtcTime};
-use webhook_store::{NewReplay, Replay};
+use webhook_model::{DeliveryStatus, FieldError, TopicPattern, UtcTime};
+use webhook_store::{NewReplay, Replay, ReplaySource};
 
 use crate::{
     fields::Fields,
@@ -31,6 +31,11 @@ pub(crate) struct ReplayRequest {
     /// First recorded before; never after the job was made.
     #[schema(format = DateTime)]
     until: Option<String>,
+    /// The `uuid` of a deleted subscription, whose dead letters this one takes over: they become its
+    /// own, with their event ids, bodies and attempts, whatever its patterns, and are signed with its
+    /// secret. Those of events that it has a delivery of are left where they are.
+    #[schema(example = json!(null))]
+    from: Option<String>,
     /// Counts what matches, and does nothing.
     #[schema(default = false)]
     dry_run: Option<bool>,
@@ -45,6 +50,9 @@ pub(crate) struct ReplayBody {
     id: Option<String>,
     /// The subscription's `uuid`.
     subscription: String,
+    /// The deleted subscription whose dead letters it takes over.
+    #[schema(required = true, example = json!(null))]
+    from: Option<String>,
     /// `running`, `done`, `failed`, or `dry_run`.
     #[schema(example = "running")]
     state: &'static str,
@@ -60,6 +68,9 @@ pub(crate) struct ReplayBody {
     /// Those whose body is nowhere any more.
     #[schema(example = 0)]
     unavailable: u64,
+    /// Those left where they are, because the subscription has a delivery of their event.
+    #[schema(example = 0)]
+    present: u64,
 }
 
 /// Replay deliveries
@@ -90,15 +101,21 @@ pub(crate) async fn create(call: Call) -> Answer {
     let answer = api
         .work(move |api| async move {
             let store = &api.deps.store;
-            if dry_run {
+            if dry_run || new.source.is_some() {
                 let found = store.get(&new.subscription).await?;
                 found.ok_or(Problem::WebhookNotFound)?;
+            }
+            if let Some(source) = &new.source {
+                let found = store.replay_source(&new.subscription, source).await?;
+                usable(found, source)?;
+            }
+            if dry_run {
                 let matched = store.count_replay(&new).await?;
-                return Ok(ReplayBody::dry(new.subscription, matched));
+                return Ok(ReplayBody::dry(new, matched));
             }
             let job = store.create_replay(new).await?;
             let job = job.ok_or(Problem::WebhookNotFound)?;
-            tracing::info!(job = job.id, uuid = job.subscription, by = ?caller.username, "replay begun");
+            tracing::info!(job = job.id, uuid = job.subscription, from = job.source, by = ?caller.username, "replay begun");
             Ok(ReplayBody::new(job))
         })
         .await?;
@@ -133,9 +150,15 @@ fn read(body: &[u8], subscription: String) -> Result<(NewReplay, bool), Problem>
         Err(_) => Err("must be dead, retrying or delivered"),
         Ok(status) => Ok(status),
     });
+    let status = status.unwrap_or(DeliveryStatus::Dead);
+    let source = fields.text("from", |text| match status {
+        DeliveryStatus::Dead => crate::deliveries::id_text(text),
+        _ => Err("needs status dead: of a deleted subscription only dead letters can be sent"),
+    });
     let new = NewReplay {
         subscription,
-        status: status.unwrap_or(DeliveryStatus::Dead),
+        source,
+        status,
         topic: fields.text("topic", TopicPattern::parse),
         error: fields.text("error", crate::deliveries::id_text),
         since: fields.text("since", UtcTime::parse_sql),
@@ -146,28 +169,50 @@ fn read(body: &[u8], subscription: String) -> Result<(NewReplay, bool), Problem>
     Ok((new, dry_run))
 }
 
+fn usable(found: ReplaySource, source: &str) -> Result<(), Problem> {
+    let wrong = match found {
+        ReplaySource::Usable => return Ok(()),
+        ReplaySource::Same => {
+            "is the subscription itself; leave it out to replay its own dead letters".to_owned()
+        }
+        ReplaySource::Exists => format!(
+            "{source:?} is a subscription that is there, and its dead letters are its own: replay them \
+             to it, or delete it first"
+        ),
+        ReplaySource::Unknown => format!(
+            "no dead letters of a subscription {source:?} are kept; the list of dead letters shows \
+             whose there are"
+        ),
+    };
+    Err(Problem::Invalid(vec![FieldError::new("from", wrong)]))
+}
+
 impl ReplayBody {
     fn new(job: Replay) -> Self {
         Self {
             id: Some(job.id),
             subscription: job.subscription,
+            from: job.source,
             state: job.state.as_str(),
             reason: job.reason,
             matched: job.matched,
             replayed: job.replayed,
             unavailable: job.unavailable,
+            present: job.present,
         }
     }
 
-    fn dry(subscription: String, matched: u64) -> Self {
+    fn dry(new: NewReplay, matched: u64) -> Self {
         Self {
             id: None,
-            subscription,
+            subscription: new.subscription,
+            from: new.source,
             state: "dry_run",
             reason: None,
             matched,
             replayed: 0,
             unavailable: 0,
+            present: 0,
         }
     }
 }

@@ -80,7 +80,7 @@ pub use gaps::Gap;
 pub use log::{
     Cursor, CursorError, DeliveryDetail, DeliveryFilter, DeliveryRow, Page, RetryOutcome,
 };
-pub use replays::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
+pub use replays::{Candidate, NewReplay, Replay, ReplaySource, ReplayState, ReplayStep};
 pub use restore::{has_tables_of_decnet, restore_tables};
 pub use store::Store;
 pub use tokens::TokenRow;

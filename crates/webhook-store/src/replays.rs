@@ -5,6 +5,7 @@
 //! moves in the transaction that queues the rows: a crash repeats nothing and leaves nothing out.
 
 mod row;
+mod taking_over;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,7 +28,8 @@ use crate::{
 };
 
 pub(crate) use row::RUNNING;
-pub use row::{Candidate, NewReplay, Replay, ReplayState, ReplayStep};
+pub use row::{Candidate, NewReplay, Replay, ReplaySource, ReplayState, ReplayStep};
+use taking_over::Present;
 
 /// Most deliveries of one subscription that wait because of replays: more would only age in the
 /// queue and hide what fails now.
@@ -128,6 +130,7 @@ impl Store {
         let (mut next, mut taken, mut whole) = (job.clone(), Vec::new(), last_chunk);
         let filter = job.filter();
         let there = still(&txn, job.status, &rows).await?;
+        let mut present = Present::of(&txn, &job, &rows).await?;
         for row in &rows {
             if taken.len() as u64 == room {
                 whole = false;
@@ -137,12 +140,18 @@ impl Store {
             let Some(has_body) = there.get(&row.id).filter(|_| filter.matches(row)) else {
                 continue;
             };
-            if redelivery::is_sendable(*has_body, row.error.as_deref()) {
-                taken.push(row.id);
-            } else {
+            if !redelivery::is_sendable(*has_body, row.error.as_deref()) {
                 next.unavailable += 1;
+            } else if present.has(row) {
+                next.present += 1;
+            } else {
+                taken.push(row);
             }
         }
+        if job.source.is_some() {
+            taking_over::hand_over(&txn, &job, &taken).await?;
+        }
+        let taken: Vec<i64> = taken.into_iter().map(|row| row.id).collect();
         let queued = if waits {
             redelivery::hasten(&txn, &taken).await?
         } else {

@@ -33,6 +33,7 @@ Examples:
   decnet dead-letters replay 42 43
   decnet dead-letters replay --subscription siem --since 2h --dry-run
   decnet dead-letters replay --all --yes --wait
+  decnet dead-letters replay --subscription siem-2 --from 0f8fad5b-d9cb-469f-a165-70867728950e
 
 On a terminal it counts first and asks, unless --yes is given.";
 
@@ -118,7 +119,7 @@ impl Seen {
 #[command(group(ArgGroup::new("which").args(["id", "subscription", "all"]).required(true)))]
 struct Replay {
     /// Their ids, as `list` shows them
-    #[arg(conflicts_with_all = ["topic", "error", "since", "until", "dry_run", "wait"])]
+    #[arg(conflicts_with_all = ["topic", "error", "since", "until", "from", "dry_run", "wait"])]
     id: Vec<String>,
     #[command(flatten)]
     choice: Choice,

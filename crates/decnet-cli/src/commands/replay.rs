@@ -22,6 +22,7 @@ Examples:
   decnet replay --subscription siem --status delivered --since 2h --until 1h --wait
   decnet replay --subscription siem --status retrying
   decnet replay --all --yes
+  decnet replay --subscription siem-2 --from 0f8fad5b-d9cb-469f-a165-70867728950e
   decnet replay show 0f8fad5b-d9cb-469f-a165-70867728950e
 
 Events keep their ids. Delivered ones can be replayed as long as the bus keeps them. On a terminal
@@ -81,6 +82,15 @@ pub(crate) struct Choice {
     /// Of all subscriptions
     #[arg(long, conflicts_with = "subscription")]
     all: bool,
+    /// The dead letters that this deleted subscription left, by its id; they become those of
+    /// --subscription, which gets each event once
+    #[arg(
+        long,
+        value_name = "UUID",
+        requires = "subscription",
+        conflicts_with = "all"
+    )]
+    from: Option<String>,
     #[command(flatten)]
     content: ContentFilter,
 }
@@ -140,6 +150,12 @@ pub(crate) async fn begin(
     // `--since 2h` was read once: what is counted is what is replayed.
     let mut fields: Vec<_> = choice.content.fields().collect();
     fields.push(("status", status.to_owned()));
+    if let Some(from) = &choice.from {
+        if wanted.len() > 1 {
+            bail!("--from goes to one subscription: give one --subscription");
+        }
+        fields.push(("from", from.clone()));
+    }
 
     let asks = output::asks(manner.yes);
     if manner.dry_run || asks {

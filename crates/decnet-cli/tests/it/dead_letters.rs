@@ -315,6 +315,105 @@ async fn what_an_operator_has_seen_alarms_nobody_and_is_kept() {
 }
 
 #[tokio::test]
+async fn what_a_deleted_subscription_left_is_sent_to_another_once() {
+    const OTHER: &str = "whsec_b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldC1vdGhlciE=";
+    let dir = data_dir();
+    let dir = dir.path();
+    let running = Decnet::serve(dir).await;
+    let api = running.api().await;
+    let broken = Receiver::start(Behaviour::status(400)).await;
+    let heir = Receiver::start(Behaviour::ok()).await;
+    heir.trust(OTHER);
+    api.subscribe("old", &broken.url(), Listen::SECRET, &["attacker.>"])
+        .await;
+    // It has the third event by itself.
+    api.subscribe("heir", &heir.url(), OTHER, &["attacker.seen"])
+        .await;
+    let mut ids = Vec::new();
+    for (topic, n) in [("observed", 1), ("observed", 2), ("seen", 3)] {
+        let payload = json!({"n": n, "big": 7});
+        ids.push(api.publish(&format!("attacker.{topic}"), payload).await);
+    }
+    let dead = rows(dir, "dead-letters list --subscription old", 3).await;
+    rows(dir, "deliveries list -s heir --status delivered", 1).await;
+    let old = dead[0]["subscription"].as_str().expect("a uuid").to_owned();
+    let from = format!("replay --subscription heir --from {old}");
+    let there = cli(dir, &from, &[]).await;
+    assert_eq!(there.status.code(), Some(1));
+    assert!(
+        stderr(&there).contains("delete it first"),
+        "{}",
+        stderr(&there)
+    );
+    succeeded(&cli(dir, "subscriptions delete old --yes", &[]).await);
+    for (line, code, said) in [
+        (format!("replay --from {old}"), 2, "--subscription"),
+        (
+            format!("replay --all --from {old}"),
+            2,
+            "cannot be used with",
+        ),
+        (
+            "replay -s heir --from 0f8fad5b-d9cb-469f-a165-70867728950e".to_owned(),
+            1,
+            "no dead letters of a subscription",
+        ),
+        (format!("{from} --status delivered"), 1, "needs status dead"),
+    ] {
+        let output = cli(dir, &line, &[]).await;
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{line}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(said),
+            "{line}: {}",
+            stderr(&output)
+        );
+    }
+    let none = cli(dir, &format!("{from} --until 1h"), &[]).await;
+    assert!(
+        stderr(&none).contains("nothing matches"),
+        "{}",
+        stderr(&none)
+    );
+
+    let waited = cli(dir, &format!("dead-letters {from} --wait"), &[]).await;
+    assert_eq!(succeeded(&waited), "queued again 2 of 3 for heir\n");
+    let said = stderr(&waited);
+    assert!(said.contains("1 left where they are: heir has"), "{said}");
+    let arrived = rows(dir, "deliveries list -s heir --status delivered", 3).await;
+    assert!(
+        arrived
+            .iter()
+            .all(|row| ids.iter().any(|id| row["event_id"] == **id))
+    );
+    assert_eq!(heir.log(|log| (log.taken(), log.duplicates())), (3, 0));
+    let bodies = |receiver: &Receiver, id: &str| {
+        let received = receiver.received();
+        let mine = received.iter().find(|it| it.event_id() == Some(id));
+        mine.expect("it came").body.clone()
+    };
+    for id in &ids {
+        assert_eq!(bodies(&broken, id), bodies(&heir, id), "the same bytes");
+    }
+    assert!(
+        heir.received().iter().all(|it| it.is_verified()),
+        "with its own secret"
+    );
+
+    // Once more: nothing comes twice, and what is left can be purged.
+    let again = cli(dir, &format!("{from} --wait"), &[]).await;
+    assert_eq!(succeeded(&again), "queued again 0 of 1 for heir\n");
+    rows(dir, &format!("dead-letters list -s {old}"), 1).await;
+    let purge = format!("dead-letters purge --subscription {old}");
+    assert_eq!(json_of(dir, &purge).await, json!({"purged": 1}));
+    assert_eq!(heir.log(|log| (log.taken(), log.duplicates())), (3, 0));
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said_with_the_remedy() {
     let dir = data_dir();
     let dir = dir.path();

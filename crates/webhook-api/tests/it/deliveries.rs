@@ -194,7 +194,7 @@ async fn wrong_parameters_are_all_named() {
         (
             "colour=red",
             "colour",
-            "is no parameter of this request; known are subscription, status, topic, event_id, error, since, until, limit, cursor",
+            "is no parameter of this request; known are subscription, status, topic, event_id, error, since, until, acknowledged, limit, cursor",
         ),
     ] {
         let reply = server.send("GET", &format!("{ROUTE}?{query}"), None).await;

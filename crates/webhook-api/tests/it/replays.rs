@@ -32,7 +32,7 @@ async fn a_job_is_made_and_shown() {
     let made = made.json();
     let expected = json!({
         "id": made["id"], "subscription": uuid, "state": "running", "reason": null,
-        "matched": 2, "replayed": 0, "unavailable": 0,
+        "from": null, "matched": 2, "replayed": 0, "unavailable": 0, "present": 0,
     });
     assert_eq!(made, expected);
     let job = format!("/api/v1/replays/{}", made["id"].as_str().unwrap());
@@ -71,5 +71,63 @@ async fn what_is_wrong_or_missing_is_told() {
         ("error", "contains a NUL character"),
         ("dry_run", "must be true or false, not a string"),
     ]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_webhook_left_can_be_sent_to_another_one() {
+    let server = Server::start().await;
+    let old = deliveries::fill(&server).await;
+    let heir = server.create("heir").await;
+    let path = format!("/api/v1/webhooks/{heir}/replay");
+    let ask = async |body: Value| server.send("POST", &path, Some(&body)).await;
+    let itself = ask(json!({"from": heir})).await;
+    itself.wrong_fields(&[(
+        "from",
+        "is the subscription itself; leave it out to replay its own dead letters",
+    )]);
+    let there = ask(json!({"from": old, "dry_run": true})).await;
+    let detail = format!(
+        "{old:?} is a subscription that is there, and its dead letters are its own: replay them to \
+         it, or delete it first"
+    );
+    there.wrong_fields(&[("from", &detail)]);
+    let nobody = ask(json!({"from": "nobody"})).await;
+    nobody.wrong_fields(&[(
+        "from",
+        "no dead letters of a subscription \"nobody\" are kept; the list of dead letters shows whose \
+         there are",
+    )]);
+    let delivered = ask(json!({"from": old, "status": "delivered"})).await;
+    delivered.wrong_fields(&[(
+        "from",
+        "needs status dead: of a deleted subscription only dead letters can be sent",
+    )]);
+
+    let gone = server
+        .send("DELETE", &format!("/api/v1/webhooks/{old}"), None)
+        .await;
+    assert_eq!(gone.status, 200, "{gone:?}");
+    // What it was still to get became dead letters with it.
+    let counted = ask(json!({"from": old, "dry_run": true})).await.json();
+    assert_eq!(
+        (&counted["from"], &counted["matched"]),
+        (&json!(old), &json!(4))
+    );
+    let made = ask(json!({"from": old, "topic": "attacker.>"}))
+        .await
+        .json();
+    assert_eq!(
+        (&made["subscription"], &made["from"], &made["matched"]),
+        (&json!(heir), &json!(old), &json!(2))
+    );
+    let missing = server
+        .send(
+            "POST",
+            "/api/v1/webhooks/x/replay",
+            Some(&json!({"from": old})),
+        )
+        .await;
+    missing.problem(404, "Webhook not found");
     server.stop().await;
 }

@@ -33,6 +33,11 @@ pub(crate) struct Model {
     pub(crate) updated_at: i64,
     pub(crate) lease_until: Option<i64>,
     pub(crate) lease_owner: Option<String>,
+    /// The deleted subscription whose dead letters are taken over.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub(crate) source: Option<String>,
+    /// Those left where they were, because the subscription has the event.
+    pub(crate) present: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,4 +1,5 @@
-//! Which dead letters somebody has acknowledged.
+//! Which dead letters somebody has acknowledged, and replays that take over those of a subscription
+//! that was deleted.
 
 use sea_orm::{
     DbBackend, DbErr, Iden,
@@ -8,10 +9,14 @@ use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager, async_trai
 
 use crate::{
     backend,
-    entities::delivery::{self, Column as Delivery},
+    entities::{
+        delivery::{self, Column as Delivery},
+        replay::{self, Column as Replay},
+    },
 };
 
 const DELIVERIES: &str = "webhook_deliveries";
+const REPLAYS: &str = "webhook_replays";
 
 pub(super) struct Migration;
 
@@ -43,6 +48,23 @@ impl MigrationTrait for Migration {
         if manager.get_database_backend() != DbBackend::MySql {
             index.and_where(Expr::col(Delivery::AcknowledgedAt).is_not_null());
         }
-        backend::create_index(manager, DELIVERIES, index).await
+        backend::create_index(manager, DELIVERIES, index).await?;
+
+        let mut source = ColumnDef::new(Replay::Source);
+        let mut present = ColumnDef::new(Replay::Present);
+        let of_replay = [
+            (Replay::Source, source.text().null()),
+            (Replay::Present, present.big_integer().null()),
+        ];
+        for (name, column) in of_replay {
+            if !manager.has_column(REPLAYS, name.to_string()).await? {
+                let alter = Table::alter()
+                    .table(replay::Entity)
+                    .add_column(column)
+                    .to_owned();
+                manager.alter_table(alter).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -19,6 +19,8 @@ const FAILED: i16 = 2;
 pub struct NewReplay {
     /// The subscription's uuid.
     pub subscription: String,
+    /// The deleted subscription whose dead letters it takes over; none for its own.
+    pub source: Option<String>,
     /// Dead letters, or delivered events.
     pub status: DeliveryStatus,
     /// What their topic matches.
@@ -38,6 +40,8 @@ pub struct Replay {
     pub id: String,
     /// The subscription's uuid.
     pub subscription: String,
+    /// The deleted subscription whose dead letters it takes over; none for its own.
+    pub source: Option<String>,
     /// Dead letters, or delivered events.
     pub status: DeliveryStatus,
     /// What their topic matches.
@@ -58,6 +62,8 @@ pub struct Replay {
     pub replayed: u64,
     /// How many could not be: nothing that could be sent was kept.
     pub unavailable: u64,
+    /// How many were left where they are: the subscription has a delivery of that event.
+    pub present: u64,
     /// When it was made.
     pub created_at: UtcTime,
     /// When it last moved.
@@ -74,6 +80,19 @@ pub enum ReplayState {
     Done,
     /// It could not go on.
     Failed,
+}
+
+/// Whether the dead letters of one subscription can be sent to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaySource {
+    /// They can.
+    Usable,
+    /// It is the same subscription.
+    Same,
+    /// It was not deleted: its dead letters are its own.
+    Exists,
+    /// Nothing is kept of it.
+    Unknown,
 }
 
 /// What a step of a job came to.
@@ -131,7 +150,7 @@ impl NewReplay {
     /// The deliveries it is about, of those recorded before `now`.
     pub(super) fn filter(&self, now: UtcTime) -> DeliveryFilter {
         DeliveryFilter {
-            subscription: Some(self.subscription.clone()),
+            subscription: Some(self.source.as_ref().unwrap_or(&self.subscription).clone()),
             status: Some(self.status),
             topic: self.topic.clone(),
             event_id: None,
@@ -148,6 +167,7 @@ impl Replay {
         Self {
             id: uuid::Uuid::new_v4().to_string(),
             subscription: new.subscription,
+            source: new.source,
             status: new.status,
             topic: new.topic,
             error: new.error,
@@ -158,6 +178,7 @@ impl Replay {
             matched,
             replayed: 0,
             unavailable: 0,
+            present: 0,
             created_at: now,
             updated_at: now,
             cursor: None,
@@ -166,7 +187,7 @@ impl Replay {
 
     pub(super) fn filter(&self) -> DeliveryFilter {
         DeliveryFilter {
-            subscription: Some(self.subscription.clone()),
+            subscription: Some(self.source.as_ref().unwrap_or(&self.subscription).clone()),
             status: Some(self.status),
             topic: self.topic.clone(),
             event_id: None,
@@ -181,6 +202,7 @@ impl Replay {
 pub(super) fn insert(job: &Replay) -> ActiveModel {
     ActiveModel {
         subscription: Set(job.subscription.clone()),
+        source: Set(job.source.clone()),
         status: Set(status_code(job.status)),
         topic: Set(job.topic.as_ref().map(|topic| topic.as_str().to_owned())),
         error: Set(job.error.clone()),
@@ -202,6 +224,7 @@ pub(super) fn progress(job: &Replay, now: UtcTime) -> ActiveModel {
         reason: Set(job.reason.clone()),
         replayed: Set(signed(job.replayed)),
         unavailable: Set(signed(job.unavailable)),
+        present: Set(Some(signed(job.present))),
         cursor_at: Set(job.cursor.map(|cursor| cursor.at.micros())),
         cursor_id: Set(job.cursor.map(|cursor| cursor.id)),
         updated_at: Set(now.micros()),
@@ -229,6 +252,7 @@ pub(super) fn decode(row: Model) -> Result<Replay, StoreError> {
         state: state.ok_or_else(|| bad(format!("state {}", row.state)))?,
         id: row.id,
         subscription: row.subscription,
+        source: row.source,
         error: row.error,
         since: row.since.map(UtcTime::from_micros),
         until: UtcTime::from_micros(row.until),
@@ -236,6 +260,7 @@ pub(super) fn decode(row: Model) -> Result<Replay, StoreError> {
         matched: unsigned(row.matched),
         replayed: unsigned(row.replayed),
         unavailable: unsigned(row.unavailable),
+        present: row.present.map_or(0, unsigned),
         created_at: UtcTime::from_micros(row.created_at),
         updated_at: UtcTime::from_micros(row.updated_at),
         cursor,

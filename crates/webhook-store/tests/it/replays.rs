@@ -6,7 +6,9 @@ use webhook_model::{
     DeliveryStatus::{Dead, Delivered, Retrying},
     Subscription, TopicPattern, UtcTime,
 };
-use webhook_store::{DeliveryRecord, NewReplay, ReplayState, ReplayStep, Store};
+use webhook_store::{
+    DeliveryFilter, DeliveryRecord, NewReplay, ReplaySource, ReplayState, ReplayStep, Store,
+};
 
 use crate::support::*;
 
@@ -15,6 +17,7 @@ on_each_engine!(
     waiting_deliveries_are_due_now_by_filter,
     delivered_events_come_as_rows_of_their_own,
     a_job_that_cannot_go_on_says_why,
+    what_a_deleted_one_left_goes_to_another_once,
 );
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -22,6 +25,7 @@ const LEASE: Duration = Duration::from_secs(60);
 fn all(made: &Subscription) -> NewReplay {
     NewReplay {
         subscription: made.uuid.clone(),
+        source: None,
         status: Dead,
         topic: None,
         error: None,
@@ -216,4 +220,72 @@ async fn a_job_that_cannot_go_on_says_why(database: Database) {
     let failed = store.replay(&job.id).await.unwrap().unwrap();
     assert_eq!(failed.state, ReplayState::Failed);
     assert_eq!(failed.reason.as_deref(), Some("the bus is gone"));
+}
+
+async fn what_a_deleted_one_left_goes_to_another_once(database: Database) {
+    let store = database.open().await;
+    let old = store.create(new("old", &["a"]), &at(1)).await.unwrap();
+    let heir = store.create(new("heir", &["b"]), &at(1)).await.unwrap();
+    // The same event through another of its pairs, one without a body, one that the heir has.
+    let mut batch: Vec<_> = (1..=4).map(|seq| dead(&old, seq)).collect();
+    batch.push(DeliveryRecord {
+        pair_id: "q".into(),
+        ..dead(&old, 2)
+    });
+    batch[2].body = None;
+    batch.push(DeliveryRecord {
+        pair_id: "of-heir".into(),
+        ..record(&heir, "of-heir", 4, Delivered)
+    });
+    store.record(&batch).await.unwrap();
+    let of = async |uuid: &str| store.replay_source(&heir.uuid, uuid).await.unwrap();
+    assert_eq!(of(&old.uuid).await, ReplaySource::Exists);
+    assert_eq!(of(&heir.uuid).await, ReplaySource::Same);
+    assert!(store.delete(&old.uuid, &at(5)).await.unwrap());
+    assert_eq!(of(&old.uuid).await, ReplaySource::Usable);
+    assert_eq!(of("nobody").await, ReplaySource::Unknown);
+
+    let version = store.config_version().await.unwrap();
+    let wanted = NewReplay {
+        source: Some(old.uuid.clone()),
+        ..all(&heir)
+    };
+    assert_eq!(store.count_replay(&wanted).await.unwrap(), 5);
+    let job = store.create_replay(wanted).await.unwrap().unwrap();
+    let claimed = store.claim_replay("one", LEASE).await.unwrap().unwrap();
+    assert_eq!(claimed.source.as_deref(), Some(old.uuid.as_str()));
+    let step = store.advance_dead_letters(&job.id, "one").await.unwrap();
+    assert_eq!(step, ReplayStep::Done);
+    let done = store.replay(&job.id).await.unwrap().unwrap();
+    assert_eq!((done.replayed, done.unavailable, done.present), (2, 1, 2));
+
+    // What waits on the bus for the heir is looked up before it is sent.
+    assert!(store.config_version().await.unwrap() > version);
+    let snapshot = store.snapshot().await.unwrap();
+    let view = (snapshot.subscriptions.iter()).find(|it| it.subscription.uuid == heir.uuid);
+    assert_eq!(view.unwrap().ahead_seq, Some(2));
+    let seen = store.seen(&heir.uuid, "bus-a", &[1, 2, 3, 4]).await;
+    assert_eq!(seen.unwrap(), [1, 2, 4].into());
+
+    let claimed = store.claim(&heir.uuid, 9, "one", LEASE).await.unwrap();
+    let mut bodies: Vec<_> = claimed
+        .iter()
+        .map(|row| (row.seq, row.event_id.clone(), row.body.clone().unwrap()))
+        .collect();
+    bodies.sort();
+    let expected = |seq: u64| {
+        (
+            seq,
+            format!("event-{seq}"),
+            format!("{{\"seq\":{seq}}}").into(),
+        )
+    };
+    assert_eq!(bodies, [expected(1), expected(2)]);
+    let left = DeliveryFilter {
+        subscription: Some(old.uuid.clone()),
+        ..DeliveryFilter::default()
+    };
+    let left = store.deliveries(&left, None, 9).await.unwrap().items;
+    assert!(left.iter().all(|row| row.status == Dead), "{left:#?}");
+    assert_eq!(left.len(), 3, "evidence: {left:#?}");
 }

@@ -72,6 +72,7 @@ async fn a_probe_and_a_replay_have_one_holder(database: Database) {
 
         let job = NewReplay {
             subscription: made.uuid,
+            source: None,
             status: DeliveryStatus::Dead,
             topic: None,
             error: None,

@@ -7,6 +7,7 @@ use crate::rig::{PATIENCE, Rig};
 fn all(subscription: &str, status: DeliveryStatus) -> NewReplay {
     NewReplay {
         subscription: subscription.to_owned(),
+        source: None,
         status,
         topic: None,
         error: None,

@@ -37,6 +37,8 @@ struct Told {
     matched: u64,
     replayed: u64,
     unavailable: u64,
+    #[serde(default)]
+    present: u64,
 }
 
 impl Job {
@@ -118,7 +120,7 @@ pub(super) async fn wait(client: &Client, mut jobs: Vec<Job>) -> anyhow::Result<
         }
         let done = jobs
             .iter()
-            .map(|job| job.told.replayed + job.told.unavailable);
+            .map(|job| job.told.replayed + job.told.unavailable + job.told.present);
         bar.set_position(done.sum());
     }
     bar.finish_and_clear();
@@ -188,6 +190,12 @@ fn line(job: &Job, name: String) -> anyhow::Result<()> {
     if told.unavailable > 0 {
         let count = output::count(told.unavailable);
         anstream::eprintln!("{NOTE}{count} unavailable{NOTE:#}: their bodies are nowhere any more");
+    }
+    if told.present > 0 {
+        let count = output::count(told.present);
+        anstream::eprintln!(
+            "{NOTE}{count} left where they are{NOTE:#}: {name} has a delivery of their events"
+        );
     }
     Ok(())
 }
