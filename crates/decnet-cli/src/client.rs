@@ -17,7 +17,7 @@ use webhook_api::tokens::{self, JwtSecret, Role};
 
 use self::place::Place;
 pub(crate) use self::{
-    names::{Names, route, segment},
+    names::{Names, looks_like_uuid, route, segment},
     refusal::Refusal,
 };
 use crate::settings::{DataDir, Env, JwtKey};

@@ -161,6 +161,9 @@ fn quota(api: &Api, role: Role, claims: &Claims) -> PublishQuota {
             .events_per_second
             .unwrap_or(allowed.events_per_second),
         bytes_per_second: claims.bytes_per_second.unwrap_or(allowed.bytes_per_second),
+        bus_share_percent: claims
+            .bus_share_percent
+            .unwrap_or(allowed.bus_share_percent),
     })
 }
 

@@ -58,6 +58,9 @@ pub(crate) struct Revoked {
     /// Always `Token revoked`.
     #[schema(example = "Token revoked")]
     message: &'static str,
+    /// Whether it was used before, or revoked.
+    #[schema(example = true)]
+    known: bool,
 }
 
 /// What only who knows the key can say.
@@ -124,7 +127,8 @@ pub(crate) async fn revoke(call: Call) -> Answer {
         let detail = "is no id of a token: use its claim jti, of at most 128 characters";
         return Err(Problem::Invalid(vec![FieldError::new("jti", detail)]));
     };
-    call.api
+    let known = call
+        .api
         .work(move |api| async move {
             let now = UtcTime::now();
             let row = TokenRow {
@@ -136,13 +140,14 @@ pub(crate) async fn revoke(call: Call) -> Answer {
                 expires_at: UtcTime::from_micros(now.micros() + REVOKED_FOR_MICROS),
                 revoked_at: Some(now),
             };
+            let known = api.deps.store.token(&row.jti).await?.is_some();
             api.deps.store.revoke_token(&row).await?;
-            tracing::info!(jti = ?row.jti, by = ?caller.username, "token revoked");
-            Ok(())
+            tracing::info!(jti = ?row.jti, known, by = ?caller.username, "token revoked");
+            Ok(known)
         })
         .await?;
     let message = "Token revoked";
-    json(StatusCode::OK, &Revoked { message })
+    json(StatusCode::OK, &Revoked { message, known })
 }
 
 /// Prove to know the key

@@ -22,8 +22,8 @@ pub struct ApiConfig {
     /// files it may open.
     pub connections: ConnectionLimits,
     /// What each publisher's token may publish; one may carry less. An admin's is not limited.
-    /// `DECNET_PUBLISH_EVENTS_PER_SECOND`, default 10,000, and `DECNET_PUBLISH_BYTES_PER_SECOND`,
-    /// default 32 MiB.
+    /// `DECNET_PUBLISH_EVENTS_PER_SECOND`, default 10,000, `DECNET_PUBLISH_BYTES_PER_SECOND`, default
+    /// 32 MiB, and `DECNET_PUBLISH_BUS_SHARE`, default 50 percent.
     pub publish_quota: PublishQuota,
     /// Whether whoever reaches the address may read `/metrics` without a token.
     /// `DECNET_API_OPEN_METRICS`, default `false`.

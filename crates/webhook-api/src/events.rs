@@ -83,13 +83,18 @@ pub(crate) async fn publish(call: Call) -> Answer {
             // The body is kept with its share of the memory as long as the events are.
             let (_body, events) = read(&api, body, permission).await?;
             publisher.publish(events.ids.len())?;
+            publisher.fits(api.deps.bus.crowded())?;
             let ids = events.ids;
+            let bytes = events.publications.iter().map(|it| it.bytes.len()).sum();
             let taken = timeout(PUBLISH_TIMEOUT, api.deps.bus.publish(events.publications)).await;
             let stats = &api.deps.stats;
             stats.published(ids.len(), matches!(taken, Ok(Ok(_))));
             let taken = match taken {
                 Ok(taken) => taken
-                    .map(|_| ids)
+                    .map(|seqs| {
+                        publisher.published(&seqs, bytes);
+                        ids
+                    })
                     .map_err(|error| Problem::not_published(&error)),
                 Err(_) => Err(Problem::EventsRefused(format!(
                     "no answer within {PUBLISH_TIMEOUT:?}"

@@ -87,6 +87,14 @@ pub(crate) enum Problem {
         per_second: u32,
         after: Duration,
     },
+    /// The token has more on the bus than its share, and undelivered events have to give way; when to
+    /// ask again.
+    OverShare {
+        percent: u32,
+        held: u64,
+        max_bytes: u64,
+        after: Duration,
+    },
     /// The bus cannot take events now.
     EventsRefused(String),
     /// The bus cannot be reached now.
@@ -165,7 +173,9 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyCreates(_) | Self::OverQuota { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyCreates(_) | Self::OverQuota { .. } | Self::OverShare { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::EventsRefused(_)
             | Self::BusAway(_)
             | Self::DatabaseAway(_)
@@ -226,6 +236,19 @@ impl Problem {
                     "This token may publish {per_second} {what} a second; try again later"
                 );
             }
+            Self::OverShare {
+                percent,
+                held,
+                max_bytes,
+                ..
+            } => {
+                return format!(
+                    "The bus is full of undelivered events, and this token has put some {held} bytes \
+                     there, more than its share, {percent} % of {max_bytes}; try again later. An \
+                     operator can mend the receivers that take nothing, or raise \
+                     DECNET_PUBLISH_BUS_SHARE or --bus-max-bytes"
+                );
+            }
             Self::EventsRefused(_) => {
                 "The bus cannot take events now; send the same ids again later"
             }
@@ -275,7 +298,9 @@ impl Problem {
                 answer.insert_header((ALLOW, allow));
             }
             Self::TooManyCreates(after) => retry_after(&mut answer, after),
-            Self::OverQuota { after, .. } => retry_after(&mut answer, after),
+            Self::OverQuota { after, .. } | Self::OverShare { after, .. } => {
+                retry_after(&mut answer, after);
+            }
             Self::EventsRefused(_) => retry_after(&mut answer, AWAY_RETRY),
             Self::BusAway(cause) => {
                 tracing::warn!(cause, "request refused: the bus is away");

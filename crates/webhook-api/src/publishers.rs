@@ -1,4 +1,7 @@
-//! What each publishing token has in use and has used lately: memory for bodies, and its quota.
+//! What each publishing token has in use and has used lately: memory for bodies, its quota, and its
+//! share of the bus.
+
+mod share;
 
 use std::{
     collections::HashMap,
@@ -12,6 +15,9 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 
+use webhook_bus::Crowded;
+
+use self::share::Share;
 use crate::{
     body::{Budget, MAX_EVENTS_BODY_BYTES, TOKEN_BUDGET_KIB},
     events::MAX_EVENTS,
@@ -32,7 +38,13 @@ pub struct PublishQuota {
     pub events_per_second: NonZeroU32,
     /// Bytes of bodies a second.
     pub bytes_per_second: NonZeroU32,
+    /// Percent of what the bus may hold. Whoever has more than that on the bus has to wait while
+    /// undelivered events give way to new ones.
+    pub bus_share_percent: NonZeroU32,
 }
+
+/// Half of the bus: one token may fill it, and what the others told is still there.
+const BUS_SHARE_PERCENT: u32 = 50;
 
 impl Default for PublishQuota {
     /// More than a sensor has to say, and less than what keeps a machine busy.
@@ -41,6 +53,7 @@ impl Default for PublishQuota {
         Self {
             events_per_second: number(10_000),
             bytes_per_second: number(32 << 20),
+            bus_share_percent: number(BUS_SHARE_PERCENT),
         }
     }
 }
@@ -51,12 +64,14 @@ impl PublishQuota {
         Self {
             events_per_second: self.events_per_second.min(other.events_per_second),
             bytes_per_second: self.bytes_per_second.min(other.bytes_per_second),
+            bus_share_percent: self.bus_share_percent.min(other.bus_share_percent),
         }
     }
 
     pub(crate) const UNLIMITED: Self = Self {
         events_per_second: NonZeroU32::MAX,
         bytes_per_second: NonZeroU32::MAX,
+        bus_share_percent: NonZeroU32::MAX,
     };
 }
 
@@ -76,6 +91,7 @@ pub(crate) struct Publisher {
     pub(crate) bodies: Budget,
     events: Limit,
     bytes: Limit,
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -115,6 +131,7 @@ impl Publisher {
             bodies: Budget::new(TOKEN_BUDGET_KIB),
             events: Limit::new("events", quota.events_per_second, MAX_EVENTS),
             bytes: Limit::new("bytes", quota.bytes_per_second, MAX_EVENTS_BODY_BYTES),
+            share: Share::new(quota.bus_share_percent),
         }
     }
 
@@ -126,6 +143,16 @@ impl Publisher {
     /// Takes a body of that many bytes off the quota.
     pub(crate) fn send(&self, bytes: usize) -> Result<(), Problem> {
         self.bytes.take(bytes)
+    }
+
+    /// Refuses who has more than its share on a bus that is full of undelivered events.
+    pub(crate) fn fits(&self, crowded: Option<Crowded>) -> Result<(), Problem> {
+        crowded.map_or(Ok(()), |crowded| self.share.check(crowded))
+    }
+
+    /// Notes what the bus has taken.
+    pub(crate) fn published(&self, seqs: &[u64], bytes: usize) {
+        self.share.add(seqs, bytes);
     }
 }
 
@@ -169,6 +196,7 @@ mod tests {
         PublishQuota {
             events_per_second: NonZeroU32::new(events).unwrap(),
             bytes_per_second: NonZeroU32::new(bytes).unwrap(),
+            ..PublishQuota::default()
         }
     }
 

@@ -117,6 +117,8 @@ pub(crate) struct Claims {
     pub(crate) events_per_second: Option<NonZeroU32>,
     /// The same.
     pub(crate) bytes_per_second: Option<NonZeroU32>,
+    /// The same.
+    pub(crate) bus_share_percent: Option<NonZeroU32>,
 }
 
 impl Claims {
@@ -142,6 +144,8 @@ pub struct Grant<'a> {
     pub events_per_second: Option<NonZeroU32>,
     /// Bytes a second that may be published, where that is less than the server allows.
     pub bytes_per_second: Option<NonZeroU32>,
+    /// Percent of the bus that it may fill, where that is less than the server allows.
+    pub bus_share_percent: Option<NonZeroU32>,
 }
 
 /// A new token, and the id by which it can be revoked.
@@ -172,6 +176,7 @@ pub fn mint(secret: &JwtSecret, role: Role, username: &str, ttl: Duration) -> St
         topics: &[],
         events_per_second: None,
         bytes_per_second: None,
+        bus_share_percent: None,
     };
     mint_grant(secret, &grant).token
 }
@@ -199,6 +204,7 @@ pub fn mint_grant(secret: &JwtSecret, grant: &Grant<'_>) -> Minted {
     for (name, quota) in [
         ("events_per_second", grant.events_per_second),
         ("bytes_per_second", grant.bytes_per_second),
+        ("bus_share_percent", grant.bus_share_percent),
     ] {
         if let Some(quota) = quota {
             claims[name] = quota.get().into();

@@ -12,7 +12,7 @@ use webhook_api::tokens::{self, Grant, JwtSecret, Role};
 use webhook_model::TopicPattern;
 
 use crate::{
-    client::{Client, ClientOptions, decode, segment},
+    client::{Client, ClientOptions, decode, looks_like_uuid, segment},
     output,
     settings::{DataDir, Env, JwtKey},
 };
@@ -97,6 +97,9 @@ struct CreateArgs {
     /// Most bytes a second, where that is less than the server allows
     #[arg(long, value_name = "NUMBER")]
     bytes_per_second: Option<NonZeroU32>,
+    /// Most of the bus that it may fill, in percent, where that is less than the server allows
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    bus_share: Option<NonZeroU32>,
     /// How long it is valid, at most a year, e.g. 15m, 12h, 90d
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = ttl)]
     ttl: Duration,
@@ -141,11 +144,12 @@ fn create(args: &CreateArgs, env: Env<'_>) -> anyhow::Result<()> {
     let publishes = matches!(args.role, RoleArg::Publisher);
     let is_bound = !args.topic.is_empty()
         || args.events_per_second.is_some()
-        || args.bytes_per_second.is_some();
+        || args.bytes_per_second.is_some()
+        || args.bus_share.is_some();
     if is_bound && !publishes {
         bail!(
-            "--topic, --events-per-second and --bytes-per-second say what a publisher may publish; \
-             add --role publisher or leave them out"
+            "--topic, --events-per-second, --bytes-per-second and --bus-share say what a publisher may \
+             publish; add --role publisher or leave them out"
         );
     }
     let data_dir = DataDir::for_client(env, args.data_dir.as_deref());
@@ -167,6 +171,7 @@ fn print(secret: &JwtSecret, args: &CreateArgs) -> anyhow::Result<()> {
         topics: &args.topic,
         events_per_second: args.events_per_second,
         bytes_per_second: args.bytes_per_second,
+        bus_share_percent: args.bus_share,
     };
     let minted = tokens::mint_grant(secret, &grant);
     output::line(&minted.token)?;
@@ -226,9 +231,18 @@ async fn list(args: &ListArgs, env: Env<'_>) -> anyhow::Result<()> {
 }
 
 async fn revoke(args: &RevokeArgs, env: Env<'_>) -> anyhow::Result<()> {
+    #[derive(Deserialize)]
+    struct Revoked {
+        known: Option<bool>,
+    }
     let jti = match jti_of(&args.token) {
         Some(jti) => jti,
-        None => args.token.clone(),
+        None if looks_like_uuid(&args.token) => args.token.clone(),
+        None => bail!(
+            "{:?} is neither a token nor the id of one, which is a UUID as `decnet token list` shows it; \
+             a token with an id of another kind is revoked by giving the token itself",
+            args.token
+        ),
     };
     let client = Client::new(env, &args.client, Role::Admin)?;
     let path = format!("{ROUTE}/{}", segment(&jti)?);
@@ -236,10 +250,15 @@ async fn revoke(args: &RevokeArgs, env: Env<'_>) -> anyhow::Result<()> {
     if args.json {
         return Ok(output::json(&body)?);
     }
-    Ok(output::line(format_args!(
-        "revoked {}",
-        output::printable(&jti)
-    ))?)
+    let revoked: Revoked = decode(&body)?;
+    output::line(format_args!("revoked {}", output::printable(&jti)))?;
+    if revoked.known == Some(false) {
+        output::say!(
+            "no token with this id was used so far: check that it is the one that you meant with \
+             `decnet token list`"
+        );
+    }
+    Ok(())
 }
 
 /// The id of a token that is given whole; whether it is valid does not matter to who ends it.
@@ -254,6 +273,12 @@ fn jti_of(token: &str) -> Option<String> {
     let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
     let claims: Claims = serde_json::from_slice(&claims).ok()?;
     Some(claims.jti)
+}
+
+fn percent(text: &str) -> Result<NonZeroU32, &'static str> {
+    let percent = text.parse::<NonZeroU32>().ok();
+    let percent = percent.filter(|percent| percent.get() <= 100);
+    percent.ok_or("use a whole percentage from 1 to 100")
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

@@ -386,12 +386,22 @@ fn publish_quota(env: Env<'_>) -> Result<PublishQuota, SettingError> {
         )?;
         Ok::<_, SettingError>(given.unwrap_or(default))
     };
+    let share = env.parsed(
+        "DECNET_PUBLISH_BUS_SHARE",
+        "a whole percentage from 1 to 100",
+        "set it to the part of --bus-max-bytes that one publisher may fill, or unset it",
+        |text| {
+            let percent = text.parse::<NonZeroU32>().ok();
+            percent.filter(|percent| percent.get() <= 100)
+        },
+    )?;
     Ok(PublishQuota {
         events_per_second: quota(
             "DECNET_PUBLISH_EVENTS_PER_SECOND",
             default.events_per_second,
         )?,
         bytes_per_second: quota("DECNET_PUBLISH_BYTES_PER_SECOND", default.bytes_per_second)?,
+        bus_share_percent: share.unwrap_or(default.bus_share_percent),
     })
 }
 

@@ -255,13 +255,19 @@ async fn what_an_operator_has_seen_alarms_nobody_and_is_kept() {
             (&told["dead"], &told["dead_acknowledged"]),
             (&json!(waiting), &json!(seen))
         );
-        let page = Scrape::of(&running.url()).await;
-        let read = |name| page.get(name, &[]);
-        assert_eq!(read("decnet_webhook_dead_letters"), Some(waiting as f64));
-        assert_eq!(
-            read("decnet_webhook_dead_letters_acknowledged"),
-            Some(seen as f64)
-        );
+        // What a scrape has read serves others for a moment.
+        let counted = async {
+            loop {
+                let page = Scrape::of(running.url()).await;
+                let read =
+                    |name: &str| page.get(&format!("decnet_webhook_dead_letters{name}"), &[]);
+                if (read(""), read("_acknowledged")) == (Some(waiting as f64), Some(seen as f64)) {
+                    return;
+                }
+            }
+        };
+        let counted = tokio::time::timeout(PATIENCE, counted).await;
+        counted.unwrap_or_else(|_| panic!("never {waiting} and {seen}"));
     };
     alarms(3, 0).await;
 

@@ -15,6 +15,7 @@ mod gate;
 mod held_back;
 mod hostile;
 mod init;
+mod kept;
 mod listen;
 mod master;
 mod metrics;

@@ -189,6 +189,26 @@ async fn a_bound_token_is_made_listed_and_revoked() {
     assert!(stderr(&refused).contains("401"), "{}", stderr(&refused));
     let listed = succeeded(&run(dir.path(), &["token", "list"]).await);
     assert!(listed.contains("revoked"), "{listed}");
+
+    let typo = run(dir.path(), &["token", "revoke", "sensor-7"]).await;
+    assert_eq!(typo.status.code(), Some(1));
+    let said = stderr(&typo);
+    assert!(
+        said.contains("\"sensor-7\" is neither a token nor"),
+        "{said}"
+    );
+    let other = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    let unknown = run(dir.path(), &["token", "revoke", other]).await;
+    assert_eq!(succeeded(&unknown), format!("revoked {other}\n"));
+    let said = stderr(&unknown);
+    assert!(said.contains("no token with this id was used"), "{said}");
+    let again = run(dir.path(), &["token", "revoke", id]).await;
+    succeeded(&again);
+    assert!(
+        !stderr(&again).contains("no token with"),
+        "{}",
+        stderr(&again)
+    );
 }
 
 #[tokio::test]
@@ -201,6 +221,14 @@ async fn what_no_token_may_say_is_refused() {
             "add --role publisher",
         ),
         (&["--role", "publisher", "--topic", "a..b"], "empty token"),
+        (
+            &["--role", "viewer", "--bus-share", "9"],
+            "add --role publisher",
+        ),
+        (
+            &["--role", "publisher", "--bus-share", "101"],
+            "a whole percentage from 1 to 100",
+        ),
     ] {
         let output = run(dir.path(), &[&["token", "create"], args].concat()).await;
         assert!(!output.status.success());

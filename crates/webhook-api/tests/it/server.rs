@@ -179,6 +179,7 @@ pub(crate) fn publisher<'a>(change: impl FnOnce(&mut Grant<'a>)) -> Minted {
         topics: &[],
         events_per_second: None,
         bytes_per_second: None,
+        bus_share_percent: None,
     };
     change(&mut grant);
     tokens::mint_grant(&JwtSecret::parse(JWT_KEY).unwrap(), &grant)

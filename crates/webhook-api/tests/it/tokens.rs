@@ -107,6 +107,7 @@ async fn who_is_over_the_quota_is_told_when_to_come_back() {
         config.publish_quota = PublishQuota {
             events_per_second: one,
             bytes_per_second: NonZeroU32::MAX,
+            ..PublishQuota::default()
         };
     })
     .await;

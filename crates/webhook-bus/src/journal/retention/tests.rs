@@ -242,7 +242,10 @@ async fn what_is_delivered_goes_before_what_is_not() {
         .shared()
         .crowded()
         .expect("undelivered ones went");
-    assert!(crowded.oldest > 3 && crowded.oldest <= kept[0], "{crowded:?}");
+    assert!(
+        crowded.oldest > 3 && crowded.oldest <= kept[0],
+        "{crowded:?}"
+    );
     it.publish_large("a.a").await;
     it.sweep_to(9).await;
     assert!(
