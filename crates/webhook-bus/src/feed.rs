@@ -13,7 +13,7 @@
 mod away;
 mod connection;
 mod inbox;
-mod incoming;
+pub(crate) mod incoming;
 mod status;
 mod takeover;
 mod writing;

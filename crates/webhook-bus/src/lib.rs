@@ -43,6 +43,8 @@ pub mod failpoints;
 #[cfg(not(feature = "failpoints"))]
 mod failpoints;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod jetstream;
 mod journal;
 mod message;

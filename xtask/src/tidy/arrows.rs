@@ -40,11 +40,23 @@ const ARROWS: &[(&str, &[&str])] = &[
             "webhook-api",
         ],
     ),
+    (
+        FUZZ,
+        &[
+            "webhook-model",
+            "webhook-delivery",
+            "webhook-bus",
+            "webhook-api",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
 /// Open to every crate's tests; its own tests and examples may use every crate.
 const TESTKIT: &str = "webhook-testkit";
+
+/// For tests only: its binaries are what libFuzzer runs, and no crate may use it.
+const FUZZ: &str = "webhook-fuzz";
 
 /// A library, and the crates whose shipped code may call it. An absence a reader can rely on.
 const CONFINED: &[(&str, &[&str])] = &[
@@ -145,9 +157,14 @@ pub(super) fn delivery_alone(facts: &Facts) -> Vec<Finding> {
     found
 }
 
-/// Only decnet-cli has a binary, so that `cargo run` is `decnet`; xtask is none of the product.
+/// Only decnet-cli has a binary, so that `cargo run` is `decnet`; xtask and the programs for
+/// libFuzzer are none of the product.
 pub(super) fn one_binary(facts: &Facts) -> Vec<Finding> {
-    let others = facts.crates.iter().filter(|it| it.name != "xtask");
+    let outside = ["xtask", FUZZ];
+    let others = facts
+        .crates
+        .iter()
+        .filter(|it| !outside.contains(&it.name.as_str()));
     others
         .flat_map(|krate| krate.binaries.iter().map(move |binary| (krate, binary)))
         .filter(|(krate, binary)| {

@@ -6,7 +6,7 @@ use crate::socket::frame::{FrameError, Heard, shown};
 /// What a broker says. The length that follows every header line lets a frame be passed over that is
 /// not understood, so a broker that says more than the protocol is not left for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(crate) enum Incoming {
     /// An event, whatever its body: what is no envelope becomes a dead letter where it was wanted.
     Event(Topic, Bytes),
     /// Something else.

@@ -24,7 +24,7 @@ pub(crate) trait Heard: Sized {
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     Hello(String),
     Pub(Topic, Bytes),
     Sub(TopicPattern),

@@ -90,6 +90,8 @@ const V6: [(Ipv6Net, Kind); 15] = [
 
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 const COMPATIBLE: Ipv6Net = v6([0; 8], 96);
+/// What stateless translators (RFC 2765, RFC 7915) take for an IPv4 address.
+const TRANSLATED: Ipv6Net = v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96);
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
 const NAT64_LOCAL: Ipv6Net = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
 const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
@@ -187,7 +189,10 @@ pub(super) fn leads_to(addr: IpAddr) -> IpAddr {
 fn embedded(addr: Ipv6Addr) -> Vec<Ipv4Addr> {
     let b = addr.octets();
     let v4 = |at: [usize; 4]| Ipv4Addr::from(at.map(|i| b[i]));
-    if addr.to_ipv4_mapped().is_some() || COMPATIBLE.contains(&addr) || NAT64.contains(&addr) {
+    // RFC 5214 §6.1: an interface identifier of ISATAP, under any prefix.
+    let isatap = matches!(b, [_, _, _, _, _, _, _, _, 0 | 2, 0, 0x5e, 0xfe, ..]);
+    let low = [COMPATIBLE, TRANSLATED, NAT64];
+    let mut found = if addr.to_ipv4_mapped().is_some() || low.iter().any(|it| it.contains(&addr)) {
         vec![low_v4(addr)]
     } else if NAT64_LOCAL.contains(&addr) {
         // RFC 6052 §2.2: where the address stands depends on the prefix length; octet 8 is zero.
@@ -204,7 +209,11 @@ fn embedded(addr: Ipv6Addr) -> Vec<Ipv4Addr> {
         vec![v4([4, 5, 6, 7]), Ipv4Addr::from(!u32::from(low_v4(addr)))]
     } else {
         Vec::new()
+    };
+    if isatap {
+        found.push(low_v4(addr));
     }
+    found
 }
 
 fn low_v4(addr: Ipv6Addr) -> Ipv4Addr {

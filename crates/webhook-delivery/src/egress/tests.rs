@@ -146,6 +146,10 @@ fn metadata_is_refused_under_every_policy_and_in_every_spelling() {
         "64:ff9b:1:0:a9:fea9:fe00:0",
         "64:ff9b:1::169.254.169.254",
         "2002:a9fe:a9fe::1",
+        // Stateless translation, and ISATAP under any prefix.
+        "::ffff:0:169.254.169.254",
+        "2600::5efe:169.254.169.254",
+        "fe80::200:5efe:100.100.100.200",
         // Teredo: as server, and inverted as client.
         "2001:0:a9fe:a9fe::",
         "2001:0:4136:e378:8000:63bf:5601:5601",

@@ -160,22 +160,6 @@ fn events_read_back() {
 }
 
 proptest! {
-    /// Whatever comes, in whatever pieces, is frames and then an end: never a panic, never more held
-    /// than a frame's worth.
-    #[test]
-    fn any_bytes_are_frames_or_an_error(
-        head in "(PUB a|SUB >|HELLO x|BYE|[A-Z ]{0,6})\r?\n?",
-        input in proptest::collection::vec(any::<u8>(), 0..300),
-        cut in 0_usize..300,
-    ) {
-        let input = [head.as_bytes(), &input].concat();
-        let cut = cut.min(input.len());
-        let whole = read(&[&input]);
-        let pieces = read(&[&input[..cut], &input[cut..]]);
-        prop_assert_eq!(whole.0, pieces.0);
-        prop_assert_eq!(whole.1.is_ok(), pieces.1.is_ok());
-    }
-
     #[test]
     fn pieces_do_not_matter(cuts in proptest::collection::vec(0_usize..60, 0..8)) {
         let input = [
