@@ -88,6 +88,7 @@ impl Bus {
 
     /// Opens the durable consumer of that name, or makes it.
     pub async fn consume(&self, spec: ConsumerSpec) -> Result<Consumer, BusError> {
+        crate::failpoints::crash_point!(OPENING, Err(crate::failpoints::silence()));
         match self {
             Self::Journal(journal) => journal.consume(spec).await,
             Self::JetStream(jetstream) => jetstream.consume(spec).await,
@@ -96,6 +97,7 @@ impl Bus {
 
     /// Removes the durable consumer of that name; nothing happens if there is none.
     pub async fn end(&self, name: &str) -> Result<(), BusError> {
+        crate::failpoints::crash_point!(ENDING, Err(crate::failpoints::silence()));
         match self {
             Self::Journal(journal) => journal.end(name).await,
             Self::JetStream(jetstream) => jetstream.end(name).await,

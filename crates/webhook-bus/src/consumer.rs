@@ -66,6 +66,7 @@ impl Consumer {
     /// Takes at most `max` messages, in order, without waiting for more; there may be none.
     /// Cancel-safe.
     pub async fn take(&mut self, max: usize) -> Result<Vec<Message>, BusError> {
+        crate::failpoints::crash_point!(TAKING, Err(crate::failpoints::silence()));
         match &mut self.0 {
             Inner::Journal(consumer) => consumer.take(max).await,
             Inner::JetStream(consumer) => consumer.take(max).await,

@@ -40,7 +40,7 @@ impl Store {
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
             return txn.unused(false).await;
         }
-        crate::failpoints::crash_point!(TRIPPING);
+        crate::failpoints::crash_point!(TRIPPING, Err(crate::failpoints::away()));
         txn.bump_epoch(uuid).await?;
         let state = state::ActiveModel {
             probe_at: Set(trip.probe_at.map(UtcTime::micros)),
@@ -65,6 +65,7 @@ impl Store {
         lease: Duration,
     ) -> Result<bool, StoreError> {
         let txn = self.begin_write().await?;
+        crate::failpoints::crash_point!(LEASING, Err(crate::failpoints::away()));
         if !locked(&txn, uuid, epoch).await? || !tripped(&txn, uuid).await? {
             return txn.unused(false).await;
         }
@@ -140,6 +141,7 @@ impl Store {
         if txn.conn().execute(&update).await?.rows_affected() == 0 {
             return txn.unused(false).await;
         }
+        crate::failpoints::crash_point!(RECOVERING, Err(crate::failpoints::away()));
         txn.bump_epoch(uuid).await?;
         write(txn, reset(uuid)).await
     }

@@ -74,7 +74,7 @@ impl Store {
         if self.inserts().run(txn.conn(), records.iter()).await? == records.len() {
             attempts::insert(txn.conn(), records.iter()).await?;
             let failures = count(&txn, records.iter(), &epochs).await?;
-            crate::failpoints::crash_point!(RECORDING);
+            crate::failpoints::crash_point!(RECORDING, Err(crate::failpoints::away()));
             txn.commit().await?;
             return Ok(failures);
         }
@@ -85,7 +85,7 @@ impl Store {
         let risen = raise(txn.conn(), self.inserts(), records).await?;
         attempts::insert(txn.conn(), risen.iter().copied()).await?;
         let failures = count(&txn, risen.into_iter(), &epochs).await?;
-        crate::failpoints::crash_point!(RECORDING);
+        crate::failpoints::crash_point!(RECORDING, Err(crate::failpoints::away()));
         txn.commit().await?;
         Ok(failures)
     }

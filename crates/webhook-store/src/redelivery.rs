@@ -109,6 +109,7 @@ impl Store {
         let txn = self.begin_write().await?;
         let due = Expr::col(Column::NextAttemptAt).lte(backend::clock(txn.backend()));
         let enabled = Expr::col(Subscription::Enabled).eq(true);
+        crate::failpoints::crash_point!(CLAIMING, Err(crate::failpoints::away()));
         lease_rows(txn, subscription, due, Some(enabled), limit, owner, lease).await
     }
 

@@ -248,10 +248,10 @@ async fn finish(txn: WriteTxn, mut job: Replay, done: bool) -> Result<ReplayStep
     if done {
         job.state = ReplayState::Done;
     }
-    crate::failpoints::crash_point!(REPLAYING);
+    crate::failpoints::crash_point!(REPLAYING, Err(crate::failpoints::away()));
     save(&txn, job).await?;
     txn.commit().await?;
-    crate::failpoints::crash_point!(REPLAYED);
+    crate::failpoints::crash_point!(REPLAYED, Err(crate::failpoints::away()));
     Ok(if done {
         ReplayStep::Done
     } else {

@@ -56,7 +56,7 @@ impl Store {
             .exec(txn.conn())
             .await?;
         if !ids.is_empty() {
-            crate::failpoints::crash_point!(SWEEPING);
+            crate::failpoints::crash_point!(SWEEPING, Err(crate::failpoints::away()));
         }
         delivery::Entity::delete_many()
             .filter(Column::Id.is_in(ids.iter().copied()))

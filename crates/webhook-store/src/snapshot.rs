@@ -15,6 +15,7 @@ impl Store {
     /// Everything a worker runs by, read at one moment. Rows that cannot be read are skipped with
     /// a warning.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        crate::failpoints::crash_point!(READING, Err(crate::failpoints::away()));
         let txn = self.begin_read().await?;
         let version = store::config_version(&txn).await?;
         let (subscriptions, skipped) = subscriptions::all(&txn).await?;

@@ -105,6 +105,7 @@ impl Store {
     /// A number that grows with every change of subscriptions and pairs made through a store (not
     /// with DECNET's own writes). One cheap query.
     pub async fn config_version(&self) -> Result<i64, StoreError> {
+        crate::failpoints::crash_point!(LOOKING, Err(crate::failpoints::away()));
         config_version(self.db()).await
     }
 

@@ -63,7 +63,7 @@ impl Store {
         txn.bump_epoch(&subscription.uuid).await?;
         fingerprint::write(&txn, &subscription).await?;
         txn.commit().await?;
-        crate::failpoints::crash_point!(CREATED);
+        crate::failpoints::crash_point!(CREATED, Err(crate::failpoints::away()));
         Ok(subscription)
     }
 

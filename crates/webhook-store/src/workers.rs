@@ -118,6 +118,7 @@ impl Store {
             .await?;
         let alive = alive(txn.conn(), patience).await?;
         let version = store::config_version(txn.conn()).await?;
+        crate::failpoints::crash_point!(BEATING, Err(crate::failpoints::away()));
         txn.commit().await?;
         Ok(Roll { alive, version })
     }

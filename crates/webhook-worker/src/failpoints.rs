@@ -1,10 +1,18 @@
 //! Where tests make the process crash: one name for each step after which a crash finds something
-//! half done. Without the feature `failpoints` nothing of it is compiled.
+//! half done; and where they make a call fail. Without the feature `failpoints` nothing of it is
+//! compiled.
 
-/// Ends the process here, as a power cut would, where a test asked for it.
+/// Ends the process here, as a power cut would, where a test asked for it (`return`); or returns what
+/// stands for a failure (`return(error)`).
 macro_rules! crash_point {
     ($name:ident) => {
         fail::fail_point!($crate::failpoints::$name, |_| std::process::abort())
+    };
+    ($name:ident, $failed:expr) => {
+        fail::fail_point!($crate::failpoints::$name, |how: Option<String>| match how {
+            None => std::process::abort(),
+            Some(_) => $failed,
+        })
     };
 }
 pub(crate) use crash_point;
@@ -45,6 +53,10 @@ pub const ENDED: &str = "worker::ended";
 pub const ALL: &[&str] = &[
     TAKEN, SENT, RECORDED, ACKED, CLAIMED, TRIPPED, PROBING, PROBED, RECOVERED, ENDED,
 ];
+
+/// Those at which a task comes to its end instead.
+#[cfg(feature = "failpoints")]
+pub const ENDING: &[&str] = &[RECORDED, ACKED];
 
 #[cfg(all(test, not(feature = "failpoints")))]
 mod tests {

@@ -122,7 +122,7 @@ pub(crate) async fn run(
         let records: Vec<DeliveryRecord> = batch.iter().map(|o| o.record.clone()).collect();
         let begun = Instant::now();
         let committed = commit(&ledger, &records, &cut).await;
-        crate::failpoints::crash_point!(RECORDED);
+        crate::failpoints::crash_point!(RECORDED, ());
         listeners.counters.committed(batch.len(), begun.elapsed());
         for (outcome, stored) in batch.drain(..).zip(committed.stored) {
             let Outcome {
@@ -149,7 +149,7 @@ pub(crate) async fn run(
                 let _ = listeners.guardian.send(notice).await;
             }
         }
-        crate::failpoints::crash_point!(ACKED);
+        crate::failpoints::crash_point!(ACKED, ());
         for failures in committed.failures {
             let _ = listeners.guardian.send(Notice::failures(failures)).await;
         }

@@ -1,8 +1,9 @@
 //! The real binary, built with the feature `failpoints`, and crashed: at every crash point in turn,
-//! and by SIGKILL at random moments. What was promised before, during and after is reconciled.
+//! and by SIGKILL at random moments; and with calls that fail. What was promised before, during and after is reconciled.
 
 mod client;
 mod endpoints;
+mod failures;
 mod installation;
 mod kills;
 mod points;

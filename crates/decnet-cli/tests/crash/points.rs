@@ -1,4 +1,4 @@
-//! A crash at every crash point in turn, and a panic in tasks of the worker.
+//! A crash at every crash point in turn, and tasks of the worker that panic or end.
 
 use std::{collections::BTreeSet, os::unix::process::ExitStatusExt};
 
@@ -15,7 +15,7 @@ use crate::{
 /// Events of a whole run.
 const EVENTS: usize = 80;
 /// Worlds at a time: they mostly wait.
-static ROOM: Semaphore = Semaphore::const_new(6);
+pub(crate) static ROOM: Semaphore = Semaphore::const_new(6);
 /// `SIGABRT`, by which a crash point ends the process.
 const ABORTED: i32 = 6;
 
@@ -140,6 +140,12 @@ const PANICS: &[(&str, &str)] = &[
     (webhook_store::failpoints::SWEEPING, "sweep"),
 ];
 
+/// Points at which a task comes to its end though nobody told it to, and what it is called.
+const ENDS: &[(&str, &str)] = &[
+    (webhook_worker::failpoints::RECORDED, "recorder"),
+    (webhook_worker::failpoints::ACKED, "recorder"),
+];
+
 #[test]
 fn every_crash_point_has_a_case() {
     let all = [
@@ -150,6 +156,8 @@ fn every_crash_point_has_a_case() {
     let all: BTreeSet<&str> = all.into_iter().flatten().copied().collect();
     let cases: BTreeSet<&str> = CASES.iter().map(|case| case.point).collect();
     assert_eq!(cases, all);
+    let ends: Vec<&str> = ENDS.iter().map(|(point, _)| *point).collect();
+    assert_eq!(ends, webhook_worker::failpoints::ENDING);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,23 +186,39 @@ async fn a_task_that_panics_ends_the_program_by_its_name_and_nothing_is_lost_on_
     panics(Engines::JetStream).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ends_by_itself_ends_the_program_by_its_name_and_nothing_is_lost() {
+    tasks_end(Engines::Embedded, "Tasks that end", ENDS, Ending::End).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ends_by_itself_ends_the_program_and_nothing_is_lost_on_jetstream() {
+    tasks_end(Engines::JetStream, "Tasks that end", ENDS, Ending::End).await;
+}
+
 async fn panics(engines: Engines) {
+    tasks_end(engines, "Panics", PANICS, Ending::Panic).await;
+}
+
+async fn tasks_end(
+    engines: Engines,
+    title: &str,
+    points: &'static [(&str, &str)],
+    ending: fn(&'static str) -> Ending,
+) {
     let mut runs = JoinSet::new();
-    for (place, (point, task)) in PANICS.iter().enumerate() {
+    for (place, (point, task)) in points.iter().enumerate() {
         let case = CASES.iter().find(|case| case.point == *point);
         let case = *case.expect("every point has a case");
         runs.spawn(async move {
             let _room = ROOM.acquire().await.expect("it is never closed");
-            (
-                place,
-                crash(engines, case, case.passes, Ending::Panic(task)).await,
-            )
+            (place, crash(engines, case, case.passes, ending(task)).await)
         });
     }
     let mut rows: Vec<(usize, Row)> = runs.join_all().await;
     rows.sort_by_key(|(place, _)| *place);
     let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
-    print(&format!("Panics, {}", engines.name()), &rows);
+    print(&format!("{title}, {}", engines.name()), &rows);
 }
 
 /// How a server comes to its end at a point.
@@ -204,6 +228,8 @@ enum Ending {
     Abort,
     /// The task of that name panics.
     Panic(&'static str),
+    /// The task of that name returns.
+    End(&'static str),
 }
 
 async fn everywhere(engines: Engines) {
@@ -230,6 +256,7 @@ async fn crash(engines: Engines, case: Case, passes: usize, ending: Ending) -> R
     let action = match ending {
         Ending::Abort => "return",
         Ending::Panic(_) => "panic",
+        Ending::End(_) => "return(early)",
     };
     let arm = format!("{}={passes}*off->{action}", case.point);
     let outcome = if case.point == webhook_store::failpoints::MIGRATING {
@@ -267,7 +294,7 @@ async fn crash(engines: Engines, case: Case, passes: usize, ending: Ending) -> R
     }
 }
 
-/// Waits for the crash. A panic is an exit that says which task it was.
+/// Waits for the crash. A task that panics or ends is an exit that says which it was.
 async fn crashed(mut server: Decnet, case: &Case, ending: Ending) {
     let status = server.wait().await;
     let told = |text: &str| server.log().all().iter().any(|line| line.contains(text));
@@ -275,6 +302,9 @@ async fn crashed(mut server: Decnet, case: &Case, ending: Ending) {
         Ending::Abort => status.signal() == Some(ABORTED),
         Ending::Panic(task) => {
             status.code() == Some(1) && told(&format!("the worker's task {task} panicked"))
+        }
+        Ending::End(task) => {
+            status.code() == Some(1) && told(&format!("the worker's task {task} ended by itself"))
         }
     };
     assert!(

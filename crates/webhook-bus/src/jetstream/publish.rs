@@ -33,6 +33,7 @@ pub(super) async fn publish(core: &Core, batch: Vec<Publication>) -> Result<Vec<
         answers.push(answer(core, one, sent).await);
     }
     crate::failpoints::crash_point!(COMMITTED);
+    crate::failpoints::crash_point!(WRITING, Err(crate::failpoints::silence()));
     answers.into_iter().collect()
 }
 

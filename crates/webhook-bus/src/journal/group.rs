@@ -68,6 +68,9 @@ impl Group {
             }
             committed.seqs.push(seqs);
         }
+        if !self.publishes.is_empty() {
+            crate::failpoints::crash_point!(WRITING, Err(crate::failpoints::full_disk()));
+        }
         for (spec, _) in &self.consumes {
             let made = make(connection, spec, incarnation)?;
             let row = queries::consumer(connection, &spec.name)?;
