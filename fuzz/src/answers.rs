@@ -30,17 +30,22 @@ thread_local! {
 /// what an attempt may keep, or takes long.
 ///
 /// The first byte is the size of the pieces that it comes in, the second how often its end is
-/// repeated, the rest the answer.
+/// repeated, two more a status to begin with, if it is one; the rest is the answer.
 pub fn run(data: &[u8]) {
-    let [size, doublings, answer @ ..] = data else {
+    let &[size, doublings, high, low, ref answer @ ..] = data else {
         return;
     };
+    let line = match u16::from_be_bytes([high, low]) {
+        status @ 100..1_000 => format!("HTTP/1.1 {status} So\r\n"),
+        _ => String::new(),
+    };
+    let answer = [line.as_bytes(), answer].concat();
     let end = &answer[answer.len().saturating_sub(REPEATED)..];
-    let whole = [answer, &end.repeat((1 << (doublings % 13)) - 1)].concat();
+    let whole = [&answer[..], &end.repeat((1 << (doublings % 13)) - 1)].concat();
     let attempt = SIDES.with(|sides| {
         sides
             .get_or_init(Sides::new)
-            .answer(&whole, usize::from(*size))
+            .answer(&whole, usize::from(size))
     });
     check(&attempt, &whole);
 }

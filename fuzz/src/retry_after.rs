@@ -30,11 +30,17 @@ fn check(input: &mut Unstructured<'_>) -> Result<()> {
         1 => {
             let date: i64 = input.int_in_range(0..=LAST_SECOND)?;
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(date.unsigned_abs());
-            let text = format!("{} ", httpdate::fmt_http_date(at));
-            (text.into_bytes(), Some((date - now).max(0).unsigned_abs()))
+            (
+                httpdate::fmt_http_date(at).into_bytes(),
+                Some((date - now).max(0).unsigned_abs()),
+            )
         }
         _ => (input.bytes(input.len())?.to_vec(), None),
     };
+    // White space around it means nothing.
+    let (before, after) = (input.arbitrary::<bool>()?, input.arbitrary::<bool>()?);
+    let around = |is_there| if is_there { &b" \t"[..] } else { b"" };
+    let bytes = [around(before), &bytes, around(after)].concat();
     let Ok(value) = HeaderValue::from_bytes(&bytes) else {
         return Ok(());
     };
