@@ -2,7 +2,7 @@
 
 mod budget;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::budget::Share;
 pub(crate) use self::budget::{Budget, NoRoom};
-use crate::problem::Problem;
+use crate::{connections::Connection, problem::Problem};
 
 /// Largest body of every route but `POST /events` (contract §2).
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
@@ -43,6 +43,7 @@ pub(crate) struct Body {
 /// arrives.
 pub(crate) async fn read(
     budgets: &[&Budget],
+    connection: Option<&Arc<Connection>>,
     headers: &HeaderMap,
     mut payload: Payload,
     limit: usize,
@@ -55,6 +56,7 @@ pub(crate) async fn read(
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
+    let _being_read = connection.map(Connection::reads_body);
     let mut shares: [Share; 2] = Default::default();
     let mut bytes = BytesMut::new();
     let mut begun = Instant::now();

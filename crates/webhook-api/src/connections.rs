@@ -6,6 +6,7 @@
 //! all of them are in use there is still room to ask for the server's health, and for nothing else.
 
 mod connection;
+mod parts;
 mod stream;
 
 use std::{
@@ -20,7 +21,7 @@ use std::{
 };
 
 use self::connection::Ended;
-pub(crate) use self::{connection::Connection, stream::Guarded};
+pub(crate) use self::{connection::Connection, parts::Parts, stream::Guarded};
 use crate::ApiStats;
 
 /// How long a connection is kept without a whole request: dashboards poll every few seconds, and
@@ -30,6 +31,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two looks at both.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many that have been of no use are asked whether something has come by now.
+const ASKED: usize = 64;
 /// One warning a minute says that connections give way; the metrics say how many.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
@@ -122,13 +125,30 @@ impl Connections {
         probes: bool,
         now: Instant,
     ) -> bool {
-        let candidates = open.connections.values().filter(|it| {
-            it.for_probes == probes && address.is_none_or(|address| it.address == address)
-        });
-        let idlest = candidates
+        let mut known = HashMap::new();
+        let mut candidates: Vec<_> = (open.connections.values())
+            .filter(|it| {
+                it.for_probes == probes && address.is_none_or(|address| it.address == address)
+            })
             .filter_map(|it| Some((it.useless_for(now)?, it)))
-            .max_by_key(|(idle, it)| (Reverse(it.claim(now)), *idle));
-        let Some((idle, victim)) = idlest.map(|(idle, it)| (idle, Arc::clone(it))) else {
+            .map(|(idle, it)| ((it.claim(now, &mut known), Reverse(idle)), it))
+            .collect();
+        let mut next = || {
+            let (index, _) = (candidates.iter().enumerate()).min_by_key(|(_, (key, _))| key)?;
+            Some(candidates.swap_remove(index))
+        };
+        // Somebody may have asked just now. Where only probes are left, the first of them has had its
+        // moment all the same.
+        let mut asking = None;
+        let idlest = std::iter::from_fn(&mut next).take(ASKED).find(|(key, it)| {
+            let has_news = it.has_news();
+            if has_news && probes {
+                asking.get_or_insert((*key, *it));
+            }
+            !has_news
+        });
+        let idlest = idlest.or(asking);
+        let Some((idle, victim)) = idlest.map(|((_, idle), it)| (idle.0, Arc::clone(it))) else {
             self.warn(open, "connections are refused: all of them are in use", now);
             return false;
         };

@@ -1,10 +1,9 @@
 //! The document at `/openapi.json`. Each route is described beside its handler; here is what they
 //! share: the errors, each with an example, and the frame.
 
-use std::{convert::Infallible, sync::OnceLock};
+use std::sync::OnceLock;
 
-use actix_web::{HttpResponse, body::SizedStream, web::Bytes};
-use futures_util::stream;
+use actix_web::{HttpResponse, web::Bytes};
 use utoipa::{
     Modify, OpenApi, ToResponse,
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
@@ -94,9 +93,6 @@ problems! {
     NotReady 503 "Service Unavailable" "Not ready: database" { "missing": ["database"] };
 }
 
-/// Bytes of the document that are copied for a client at a time: it has many, and whoever likes may ask.
-const PART_BYTES: usize = 16 << 10;
-
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -164,9 +160,7 @@ pub(crate) async fn document(_call: Call) -> Answer {
             .to_pretty_json()
             .expect("a document in memory serialises")
     });
-    let parts = text.as_bytes().chunks(PART_BYTES);
-    let parts = stream::iter(parts.map(|part| Ok::<_, Infallible>(Bytes::from_static(part))));
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .body(SizedStream::new(text.len() as u64, parts)))
+        .body(Bytes::from_static(text.as_bytes())))
 }

@@ -16,6 +16,7 @@ use crate::{
     auth::{self, Access, Caller},
     bearers,
     body::{self, Body, Budget, MAX_BODY_BYTES, MAX_EVENTS_BODY_BYTES},
+    connections::Connection,
     deliveries, events, health, metrics,
     openapi::document,
     problem::Problem,
@@ -108,15 +109,24 @@ impl Call {
     /// Reads the body, which may be done once.
     pub(crate) async fn body(self) -> Result<Body, Problem> {
         let budgets = [&self.api.administration];
+        let connection = self.request.conn_data();
         let headers = self.request.headers();
-        body::read(&budgets, headers, self.payload, MAX_BODY_BYTES).await
+        body::read(&budgets, connection, headers, self.payload, MAX_BODY_BYTES).await
     }
 
     /// Reads a body of events, which may be done once, within what its sender has in memory.
     pub(crate) async fn events_body(self, senders: &Budget) -> Result<Body, Problem> {
         let budgets = [senders, &self.api.events];
+        let connection = self.request.conn_data();
         let headers = self.request.headers();
-        body::read(&budgets, headers, self.payload, MAX_EVENTS_BODY_BYTES).await
+        body::read(
+            &budgets,
+            connection,
+            headers,
+            self.payload,
+            MAX_EVENTS_BODY_BYTES,
+        )
+        .await
     }
 }
 
@@ -190,6 +200,10 @@ async fn answer(
     payload: Payload,
 ) -> Answer {
     let caller = auth::authorise(&api, route.access, &request).await?;
+    let connection = request.conn_data::<Arc<Connection>>();
+    if let (Some(caller), Some(connection)) = (&caller, connection) {
+        connection.is_known(&caller.jti);
+    }
     (route.handler)(Call {
         api,
         caller,

@@ -12,7 +12,10 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_confi
 use actix_web::{
     App, Error,
     dev::{AppConfig, Server, ServiceRequest, ServiceResponse},
-    http::ConnectionType,
+    http::{
+        ConnectionType,
+        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    },
     middleware::Condition,
     web::ServiceConfig,
 };
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ApiConfig, ApiDeps, ApiError, ApiStats, ConnectionLimits,
     api::Api,
-    connections::{Connection, Connections, Guarded},
+    connections::{Connection, Connections, Guarded, Parts},
     cors::Origins,
     problem::Problem,
     routes,
@@ -38,6 +41,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What the kernel keeps of an answer that its client does not read: enough for a good link, and
 /// little times [`ConnectionLimits::total`]. Left to itself it would be megabytes.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// What this program keeps of it beside: one part is copied while another is on its way.
+const WRITE_BUFFER_BYTES: usize = 8 << 10;
 /// What answers on a connection that is beyond the limits.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
@@ -144,7 +149,8 @@ impl Serving {
             let app = App::new()
                 .wrap_fn(move |request, service| {
                     let (connection, draining) = (connection(&request), Arc::clone(&draining));
-                    let being_answered = connection.as_ref().map(Connection::request);
+                    let being_answered =
+                        (connection.as_ref()).map(|it| it.request(body_length(&request)));
                     let for_probes = connection.is_some_and(|it| it.for_probes);
                     let answer = if for_probes && !PROBES.contains(&request.path()) {
                         let refused = Problem::Crowded.into_response();
@@ -158,8 +164,7 @@ impl Serving {
                             let head = answer.response_mut().head_mut();
                             head.set_connection_type(ConnectionType::Close);
                         }
-                        drop(being_answered);
-                        Ok::<_, Error>(answer)
+                        Ok::<_, Error>(answer.map_body(|_, body| Parts::new(body, being_answered)))
                     }
                 })
                 .wrap(Condition::new(!origins.is_empty(), origins.policy()))
@@ -168,6 +173,7 @@ impl Serving {
                 .keep_alive(KEEP_ALIVE)
                 .client_request_timeout(HEAD_TIMEOUT)
                 .client_disconnect_timeout(LINGER)
+                .h1_write_buffer_size(WRITE_BUFFER_BYTES)
                 .on_connect_ext(|socket: &Guarded, extensions| {
                     extensions.insert(Arc::clone(&socket.connection));
                 });
@@ -219,6 +225,18 @@ impl Serving {
 /// The connection that a request came over.
 fn connection(request: &ServiceRequest) -> Option<Arc<Connection>> {
     request.conn_data::<Arc<Connection>>().cloned()
+}
+
+/// The length of a request's body, unless it comes in chunks.
+fn body_length(request: &ServiceRequest) -> Option<usize> {
+    let headers = request.headers();
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .map(|it| it.to_str().ok()?.parse().ok());
+    length.unwrap_or(Some(0))
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, ApiError> {

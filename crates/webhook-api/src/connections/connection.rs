@@ -1,11 +1,17 @@
 //! One connection, as the registry and its requests see it.
 
 use std::{
+    collections::HashMap,
+    io::ErrorKind,
+    mem::MaybeUninit,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
 
 /// How long a client may leave an answer unread before its connection counts as of no use.
 const UNREAD_GRACE: Duration = Duration::from_secs(1);
@@ -14,15 +20,42 @@ const ASKING_GRACE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a client reads on any link; who reads slower counts as not reading.
 const LEAST_RATE: f64 = 8192.0;
 
-/// Who gives way first, when connections are of equal age: a lower one.
+/// Connections that the holders of one token may keep between two requests; beyond that they are
+/// as good as anybody's.
+const PER_TOKEN: usize = 32;
+/// What is read at a time of a body whose length is known, and of one that its handler does not want
+/// (yet): small ones are read all the same, so that the connection can be kept.
+const BODY_READ_BYTES: usize = 8 << 10;
+/// What is read at a time of a body whose length is not known: what follows it may be requests, which
+/// would each take a hundred times their size.
+const CHUNK_READ_BYTES: usize = 1 << 10;
+
+/// What may be read from a client now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MayRead {
+    /// Nothing: an answer is being made or written, and what follows would only be kept in memory.
+    Nothing,
+    /// The head of a request, to its end.
+    Head,
+    /// So much of a body.
+    Body(usize),
+}
+
+/// Who gives way first, however old the connections are: a lower one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Claim {
-    /// Silent for longer than a request takes to come.
+    /// Silent for longer than a request takes to come, or its client does not read.
     None,
+    /// Its client has not read for a moment.
+    Unread,
     /// New, and its first request may be on its way.
     New,
     /// Answered a moment ago, and its next request may be on its way.
     Kept,
+    /// Silent, but whoever has it showed a token.
+    Known,
+    /// Answered a moment ago to whoever showed a token.
+    KnownKept,
 }
 
 /// Why a connection is ended by us.
@@ -45,6 +78,7 @@ pub(crate) struct Connection {
     pub(super) address: IpAddr,
     /// Whether it is beyond the limits, and so for probes alone.
     pub(crate) for_probes: bool,
+    socket: OnceLock<Weak<TcpStream>>,
     state: Mutex<State>,
 }
 
@@ -56,6 +90,16 @@ struct State {
     was_answered: bool,
     /// Whether something that they answered may not be written yet.
     is_answering: bool,
+    /// Whether the body of one of them is being read.
+    is_reading_body: bool,
+    /// Bytes of its body that have been read.
+    body_bytes: usize,
+    /// How many it has, where that is known.
+    body_length: Option<usize>,
+    /// Since when its client sends nothing of a body that is being read.
+    body_late_since: Option<Instant>,
+    /// The token that the last one showed.
+    token: Option<Arc<str>>,
     /// When the last one was answered, or the connection made.
     idle_since: Instant,
     /// When the client began not to read. What it reads moves this on.
@@ -65,8 +109,19 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// A request that is being answered.
+/// A request that is being answered: until the last of its answer is in actix's hands.
 pub(crate) struct Request(Arc<Connection>);
+
+/// A request whose body is being read.
+pub(crate) struct BodyBeingRead(Arc<Connection>);
+
+impl Drop for BodyBeingRead {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.is_reading_body = false;
+        state.body_late_since = None;
+    }
+}
 
 impl Drop for Request {
     fn drop(&mut self) {
@@ -90,10 +145,16 @@ impl Connection {
             peer,
             address,
             for_probes,
+            socket: OnceLock::new(),
             state: Mutex::new(State {
                 requests: 0,
                 was_answered: false,
                 is_answering: false,
+                is_reading_body: false,
+                body_bytes: 0,
+                body_length: Some(0),
+                body_late_since: None,
+                token: None,
                 idle_since: now,
                 unread_since: None,
                 ends_when_idle: false,
@@ -103,33 +164,125 @@ impl Connection {
         }
     }
 
-    /// A request begins.
-    pub(crate) fn request(self: &Arc<Self>) -> Request {
+    /// What it reads from and writes to.
+    pub(super) fn is_on(&self, socket: &Arc<TcpStream>) {
+        let _ = self.socket.set(Arc::downgrade(socket));
+    }
+
+    /// A request begins whose body has that length, if its head tells.
+    pub(crate) fn request(self: &Arc<Self>, body: Option<usize>) -> Request {
         let mut state = self.state();
         state.requests += 1;
         state.is_answering = true;
+        state.body_bytes = 0;
+        state.body_length = body;
         Request(Arc::clone(self))
+    }
+
+    /// The request showed this token.
+    pub(crate) fn is_known(&self, jti: &str) {
+        let mut state = self.state();
+        if state.token.as_deref() != Some(jti) {
+            state.token = Some(jti.into());
+        }
+    }
+
+    /// The request's body is wanted from now on.
+    pub(crate) fn reads_body(self: &Arc<Self>) -> BodyBeingRead {
+        let waker = {
+            let mut state = self.state();
+            state.is_reading_body = true;
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        BodyBeingRead(Arc::clone(self))
+    }
+
+    pub(super) fn may_read(&self) -> MayRead {
+        let state = self.state();
+        if !state.is_answering {
+            return MayRead::Head;
+        }
+        let bytes = match state.body_length {
+            Some(length) => {
+                let unwanted = BODY_READ_BYTES.saturating_sub(state.body_bytes);
+                let wanted = if state.is_reading_body {
+                    BODY_READ_BYTES
+                } else {
+                    unwanted
+                };
+                wanted.min(length.saturating_sub(state.body_bytes))
+            }
+            None if state.is_reading_body => CHUNK_READ_BYTES,
+            None => 0,
+        };
+        if bytes == 0 {
+            MayRead::Nothing
+        } else {
+            MayRead::Body(bytes)
+        }
+    }
+
+    /// So much of a body was read.
+    pub(super) fn has_read(&self, bytes: usize) {
+        let mut state = self.state();
+        state.body_bytes += bytes;
+        state.body_late_since = None;
     }
 
     /// How long nobody has had any use of it; none while somebody has.
     pub(super) fn useless_for(&self, now: Instant) -> Option<Duration> {
         let state = self.state();
-        if let Some(since) = state.unread_since {
-            return Some(now.saturating_duration_since(since)).filter(|it| *it >= UNREAD_GRACE);
-        }
         let is_idle = state.requests == 0 && !state.is_answering;
-        is_idle.then(|| now.saturating_duration_since(state.idle_since))
+        let since = match (state.unread_since, state.body_late_since) {
+            (Some(since), _) => since,
+            (None, Some(since)) if now >= since + ASKING_GRACE => since,
+            _ if is_idle => state.idle_since,
+            _ => return None,
+        };
+        Some(now.saturating_duration_since(since))
     }
 
-    /// What it has to say for itself while it is idle.
-    pub(super) fn claim(&self, now: Instant) -> Claim {
+    /// Whether something has come that nobody has looked at yet, as the system says.
+    pub(super) fn has_news(&self) -> bool {
         let state = self.state();
-        if state.unread_since.is_some() || now >= state.idle_since + ASKING_GRACE {
-            Claim::None
-        } else if state.was_answered {
-            Claim::Kept
-        } else {
-            Claim::New
+        if state.unread_since.is_some() || state.requests > 0 {
+            return false;
+        }
+        let Some(socket) = self.socket.get().and_then(Weak::upgrade) else {
+            return false;
+        };
+        match SockRef::from(&*socket).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(bytes) => bytes > 0,
+            Err(error) => error.kind() == ErrorKind::Interrupted,
+        }
+    }
+
+    /// What it has to say for itself while it is of no use. The connections of each token are counted
+    /// in `known`.
+    pub(super) fn claim(&self, now: Instant, known: &mut HashMap<Arc<str>, usize>) -> Claim {
+        let state = self.state();
+        let token = state.token.as_ref().is_some_and(|token| {
+            let count = known.entry(Arc::clone(token)).or_default();
+            *count += 1;
+            *count <= PER_TOKEN
+        });
+        if let Some(since) = state.unread_since {
+            return if now >= since + UNREAD_GRACE {
+                Claim::None
+            } else {
+                Claim::Unread
+            };
+        }
+        let is_late = state.body_late_since.is_some() || now >= state.idle_since + ASKING_GRACE;
+        match (token, is_late) {
+            (true, false) => Claim::KnownKept,
+            (true, true) if state.requests == 0 => Claim::Known,
+            (_, true) => Claim::None,
+            (false, false) if state.was_answered => Claim::Kept,
+            (false, false) => Claim::New,
         }
     }
 
@@ -178,6 +331,15 @@ impl Connection {
 
     /// Its client sends nothing.
     pub(super) fn waits(&self, waker: &Waker) {
+        let mut state = self.state();
+        if state.is_reading_body {
+            state.body_late_since.get_or_insert_with(Instant::now);
+        }
+        state.wake_later(waker);
+    }
+
+    /// Nothing is read for now, whatever its client sends.
+    pub(super) fn is_held(&self, waker: &Waker) {
         self.state().wake_later(waker);
     }
 

@@ -5,28 +5,43 @@
 
 use std::{
     io,
+    net::Shutdown,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use actix_web::http::StatusCode;
+use actix_web::{http::StatusCode, web::Bytes};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use super::{Connection, Connections, connection::Ended};
+use super::{
+    Connection, Connections,
+    connection::{Ended, MayRead},
+};
 use crate::problem::Problem;
+
+/// What is read from a socket at a time, and kept while it is not wanted.
+const READ_BYTES: usize = 4 << 10;
 
 /// A socket with a place among the connections.
 pub(crate) struct Guarded {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     pub(crate) connection: Arc<Connection>,
     connections: Arc<Connections>,
     /// What is written instead of a bare answer, and how much of it is.
     instead: Option<(Vec<u8>, usize)>,
+    /// What came with the head of a request and is not for actix yet.
+    ahead: Bytes,
+    head: HeadEnd,
+    /// Whether actix has to look at what it read before it reads more.
+    has_enough: bool,
+    /// Whether actix wanted to read when it should not.
+    is_held: bool,
 }
 
 impl Guarded {
@@ -36,12 +51,32 @@ impl Guarded {
         // Answers are written whole; a delayed part would wait for nothing. Without it they are
         // only slower.
         let _ = socket.set_nodelay(true);
+        let connection = connections.admit(peer, Instant::now())?;
+        let socket = Arc::new(socket);
+        connection.is_on(&socket);
         Some(Self {
-            connection: connections.admit(peer, Instant::now())?,
+            connection,
             connections: Arc::clone(connections),
             socket,
             instead: None,
+            ahead: Bytes::new(),
+            head: HeadEnd::default(),
+            has_enough: false,
+            is_held: false,
         })
+    }
+
+    /// What the socket has; nothing at its end.
+    fn poll_socket(&self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            ready!(self.socket.poll_read_ready(cx))?;
+            match self.socket.try_read(&mut bytes) {
+                Ok(count) => return Poll::Ready(Ok(Bytes::copy_from_slice(&bytes[..count]))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
     }
 
     fn ended(&self) -> Result<(), io::Error> {
@@ -81,6 +116,32 @@ fn bare(answer: &[u8]) -> Option<Problem> {
     is_empty.then_some(problem)
 }
 
+/// Finds the empty line that ends a request's head. Where it is mistaken, actix only has to look once
+/// more: an empty line before a request says nothing.
+#[derive(Debug, Default)]
+struct HeadEnd {
+    /// Whether a line has just ended.
+    line_ended: bool,
+}
+
+impl HeadEnd {
+    /// How many of these bytes, which follow those of the call before, are the head's.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'\n' if self.line_ended => {
+                    self.line_ended = false;
+                    return Some(at + 1);
+                }
+                b'\n' => self.line_ended = true,
+                b'\r' => {}
+                _ => self.line_ended = false,
+            }
+        }
+        None
+    }
+}
+
 impl AsyncRead for Guarded {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -92,11 +153,44 @@ impl AsyncRead for Guarded {
             // As if the client had closed its half: what is being answered is answered.
             return Poll::Ready(Ok(()));
         }
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
-        if read.is_pending() {
-            self.connection.waits(cx.waker());
+        if self.has_enough {
+            self.has_enough = false;
+            cx.waker().wake_by_ref();
+            self.connection.is_held(cx.waker());
+            return Poll::Pending;
         }
-        read
+        let may_read = self.connection.may_read();
+        if may_read == MayRead::Nothing {
+            self.is_held = true;
+            self.connection.is_held(cx.waker());
+            return Poll::Pending;
+        }
+        if self.ahead.is_empty() {
+            match self.poll_socket(cx) {
+                Poll::Ready(read) => self.ahead = read?,
+                Poll::Pending => {
+                    self.connection.waits(cx.waker());
+                    return Poll::Pending;
+                }
+            }
+        }
+        let this = &mut *self;
+        let here = this.ahead.len().min(buf.remaining());
+        let count = match may_read {
+            MayRead::Nothing => 0,
+            MayRead::Body(most) => here.min(most),
+            MayRead::Head => {
+                let end = this.head.find(&this.ahead[..here]);
+                this.has_enough = end.is_some();
+                end.unwrap_or(here)
+            }
+        };
+        if let MayRead::Body(most) = may_read {
+            this.has_enough = count == most;
+            this.connection.has_read(count);
+        }
+        buf.put_slice(&this.ahead.split_to(count));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -120,8 +214,12 @@ impl AsyncWrite for Guarded {
                 Some((problem, written)) => &problem[*written..],
                 None => answer,
             };
-            let written = match Pin::new(&mut this.socket).poll_write(cx, rest) {
-                Poll::Ready(written) => written?,
+            let written = match this.socket.poll_write_ready(cx)? {
+                Poll::Ready(()) => match this.socket.try_write(rest) {
+                    Ok(written) => written,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
                 Poll::Pending => {
                     this.connection.stalls(cx.waker());
                     return Poll::Pending;
@@ -136,18 +234,47 @@ impl AsyncWrite for Guarded {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.connection.flushed();
+        if self.is_held && !self.connection.is_answering() {
+            self.is_held = false;
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(&*self.socket).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.connections.closed(&self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_an_empty_line_however_it_comes() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\nHost: x\n\n",
+        ] {
+            let mut whole = HeadEnd::default();
+            let two = [text, text].concat();
+            assert_eq!(whole.find(two.as_bytes()), Some(text.len()));
+            for cut in 1..text.len() {
+                let mut parts = HeadEnd::default();
+                assert_eq!(parts.find(&text.as_bytes()[..cut]), None, "{cut}");
+                let rest = &two.as_bytes()[cut..];
+                assert_eq!(parts.find(rest), Some(text.len() - cut), "{cut}");
+            }
+        }
     }
 }

@@ -29,7 +29,7 @@ impl Rig {
 }
 
 fn answer(connection: &Arc<Connection>) {
-    drop(connection.request());
+    drop(connection.request(Some(0)));
     connection.flushed();
 }
 
@@ -42,7 +42,7 @@ fn the_idlest_of_an_address_gives_way() {
     let rig = Rig::new();
     let mine: Vec<_> = (0..3).map(|n| rig.admit("192.0.2.1", n).unwrap()).collect();
     let other = rig.admit("192.0.2.2", 0).unwrap();
-    let busy = mine[0].request();
+    let busy = mine[0].request(Some(0));
     assert!(!rig.admit("192.0.2.1", 9).unwrap().for_probes);
     assert!(is_ended(&mine[1]) && !is_ended(&mine[0]) && !is_ended(&other));
     drop(busy);
@@ -64,7 +64,7 @@ fn where_all_are_in_use_there_is_room_for_a_probe() {
     let open: Vec<_> = (1..5)
         .map(|n| rig.admit(&format!("192.0.2.{n}"), 0).unwrap())
         .collect();
-    let used: Vec<_> = open.iter().map(Connection::request).collect();
+    let used: Vec<_> = open.iter().map(|it| it.request(Some(0))).collect();
     let probe = rig.admit("192.0.2.9", 1).unwrap();
     assert!(probe.for_probes);
     // Probes are for a moment: the next one takes the place.
@@ -122,7 +122,7 @@ fn who_takes_too_long_is_ended() {
     let rig = Rig::new();
     let idle = rig.admit("192.0.2.1", 0).unwrap();
     let busy = rig.admit("192.0.2.1", 0).unwrap();
-    let request = busy.request();
+    let request = busy.request(Some(0));
     let unread = rig.admit("192.0.2.2", 0).unwrap();
     unread.stalls(std::task::Waker::noop());
     rig.connections.look(Instant::now() + WRITE_TIMEOUT / 2);
@@ -134,4 +134,42 @@ fn who_takes_too_long_is_ended() {
         .look(rig.start + IDLE_TIMEOUT + Duration::from_secs(1));
     assert!(is_ended(&idle) && !is_ended(&busy));
     drop(request);
+}
+
+#[test]
+fn who_does_not_read_gives_way_before_whoever_may_be_asking() {
+    let rig = Rig::new();
+    let (unread, new) = (rig.admit("192.0.2.1", 0), rig.admit("192.0.2.1", 0));
+    let (unread, new) = (unread.unwrap(), new.unwrap());
+    let request = unread.request(Some(0));
+    unread.stalls(std::task::Waker::noop());
+    rig.admit("192.0.2.1", 0).unwrap();
+    assert!(!rig.admit("192.0.2.1", 0).unwrap().for_probes);
+    assert!(is_ended(&unread) && !is_ended(&new));
+    drop(request);
+}
+
+#[test]
+fn whoever_showed_a_token_outlives_whoever_did_not() {
+    let rig = Rig::new();
+    let known = rig.admit("192.0.2.1", 0).unwrap();
+    known.is_known("a-token");
+    answer(&known);
+    for second in 1..20 {
+        assert!(!rig.admit("192.0.2.1", second).unwrap().for_probes);
+    }
+    assert!(!is_ended(&known));
+}
+
+#[test]
+fn a_body_that_does_not_come_is_of_no_use() {
+    let rig = Rig::new();
+    let open: Vec<_> = (0..3).map(|_| rig.admit("192.0.2.1", 0).unwrap()).collect();
+    let requests: Vec<_> = open.iter().map(|it| it.request(Some(9))).collect();
+    let body = open[1].reads_body();
+    open[1].waits(std::task::Waker::noop());
+    assert!(rig.admit("192.0.2.1", 0).unwrap().for_probes);
+    assert!(!rig.admit("192.0.2.1", 9).unwrap().for_probes);
+    assert!(is_ended(&open[1]) && !is_ended(&open[0]));
+    drop((body, requests));
 }
