@@ -24,11 +24,13 @@ use webhook_store::{Position, Store};
 use crate::{
     ApiConfig, ApiStats, PublishQuota, Scrape, WorkerHere,
     body::{ADMINISTRATION_BUDGET_KIB, Budget, EVENTS_BUDGET_KIB},
+    callers::Callers,
     events::LARGE_BODY_READERS,
     first_token::Watched,
     limit::CreateLimit,
     problem::Problem,
     publishers::Publishers,
+    together::Together,
     tokens::JwtSecret,
 };
 
@@ -66,6 +68,9 @@ pub(crate) struct Api {
     /// What a publisher's token may publish.
     pub(crate) publish_quota: PublishQuota,
     pub(crate) publishers: Publishers,
+    pub(crate) callers: Callers,
+    /// What is missing, for whoever asks whether the program is ready.
+    pub(crate) missing: Together<Vec<String>>,
     /// Memory for bodies of events.
     pub(crate) events: Budget,
     /// Memory for all other bodies.
@@ -90,6 +95,8 @@ impl Api {
             first_token: Watched::new(config.first_token.clone()),
             publish_quota: config.publish_quota,
             publishers: Publishers::default(),
+            callers: Callers::default(),
+            missing: Together::default(),
             events: Budget::new(EVENTS_BUDGET_KIB),
             administration: Budget::new(ADMINISTRATION_BUDGET_KIB),
             large_bodies: Arc::new(Semaphore::new(LARGE_BODY_READERS)),

@@ -1,6 +1,6 @@
 //! Who is asking, and whether they may.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     HttpRequest,
@@ -12,6 +12,7 @@ use webhook_store::TokenRow;
 use crate::{
     PublishQuota,
     api::Api,
+    callers::Holder,
     problem::Problem,
     tokens::{self, Claims, Role},
 };
@@ -72,18 +73,20 @@ pub(crate) async fn authorise(
     api: &Arc<Api>,
     access: Access,
     request: &HttpRequest,
-) -> Result<Option<Caller>, Problem> {
+) -> Result<Option<(Caller, Arc<Holder>)>, Problem> {
     if access == Access::Open || (access == Access::Metrics && api.open_metrics) {
         return Ok(None);
     }
     let claims = bearer(request.headers())
         .and_then(|token| tokens::verify(&api.jwt_secret, token))
         .ok_or(Problem::Unauthenticated)?;
-    let caller = api.work(|api| identify(api, claims)).await?;
+    let holder = api.callers.holder(&claims, Instant::now())?;
+    let look = || api.work(|api| identify(api, claims));
+    let caller = holder.identity(look).await?;
     let is_bound = caller.topics.is_some() && access != Access::Publish;
     if access.admits(caller.role) && !is_bound {
         api.first_token.used(&caller.jti);
-        Ok(Some(caller))
+        Ok(Some((caller, holder)))
     } else {
         Err(Problem::Forbidden)
     }

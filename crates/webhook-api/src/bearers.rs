@@ -93,6 +93,7 @@ impl TokenBody {
         (status = 200, description = "The tokens.", body = TokenList),
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]

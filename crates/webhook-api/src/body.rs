@@ -20,10 +20,12 @@ pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// Largest body of `POST /events`: a thousand events of an ordinary size, or fifteen of the
 /// largest.
 pub(crate) const MAX_EVENTS_BODY_BYTES: usize = 16 << 20;
-/// Bodies of events in memory at once, in KiB, beside the one that has the reserve: 64 MiB in all.
-pub(crate) const EVENTS_BUDGET_KIB: usize = 48 << 10;
-/// The same for those of one token, so that it leaves room for others: 24 MiB in all.
-pub(crate) const TOKEN_BUDGET_KIB: usize = 8 << 10;
+/// Bodies of events in memory at once, in KiB, beside the one that has the reserve: 24 MiB in all.
+/// While its events are taken out of it a body is there twice, and they are in the journal's memory
+/// for a while after.
+pub(crate) const EVENTS_BUDGET_KIB: usize = 8 << 10;
+/// The same for those of one token, so that it leaves room for others.
+pub(crate) const TOKEN_BUDGET_KIB: usize = 4 << 10;
 /// The same for all other bodies, which no publisher can take up.
 pub(crate) const ADMINISTRATION_BUDGET_KIB: usize = 16 << 10;
 /// Longest time from the end of the head to the end of the body: 16 MiB at 5 Mbit/s.
@@ -37,6 +39,14 @@ const LEAST_RATE: f64 = 8192.0;
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     _shares: [Share; 2],
+}
+
+impl Body {
+    /// What it takes of the budgets, without itself.
+    pub(crate) fn without_bytes(mut self) -> Self {
+        self.bytes = Bytes::new();
+        self
+    }
 }
 
 /// Reads a body that says it is JSON. It is paid for out of the budgets, innermost first, as it
@@ -84,6 +94,11 @@ pub(crate) async fn read(
         }
         // It is not the client that was slow.
         begun += asked.elapsed();
+        if bytes.capacity() < length {
+            // Twice as much each time, but no more than there will be.
+            let wanted = (2 * length).min(announced.unwrap_or(limit)).max(length);
+            bytes.reserve(wanted - bytes.len());
+        }
         bytes.extend_from_slice(&chunk);
     }
     Ok(Body {

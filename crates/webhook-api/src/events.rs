@@ -28,8 +28,9 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bodies above this are read on a thread of their own; below, that costs more than the reading.
 const LARGE_BODY_BYTES: usize = 64 << 10;
-/// Threads that read large bodies at once: half of a small machine's cores stay free for the rest.
-pub(crate) const LARGE_BODY_READERS: usize = 2;
+/// Threads that read large bodies at once: half of a small machine's cores stay free for the rest, and
+/// one body of the largest size is there twice.
+pub(crate) const LARGE_BODY_READERS: usize = 1;
 
 /// What was taken.
 #[derive(Serialize, ToSchema)]
@@ -80,7 +81,7 @@ pub(crate) async fn publish(call: Call) -> Answer {
         .work(|api| async move {
             // Events of subscriptions that nobody finds again would be taken in vain.
             api.deps.store.still_there()?;
-            // The body is kept with its share of the memory as long as the events are.
+            // The body's share of the memory is kept as long as the events are.
             let (_body, events) = read(&api, body, permission).await?;
             publisher.publish(events.ids.len())?;
             publisher.fits(api.deps.bus.crowded())?;
@@ -118,16 +119,19 @@ async fn read(
     body: Body,
     permission: Permission,
 ) -> Result<(Body, Events), Problem> {
-    if body.bytes.len() <= LARGE_BODY_BYTES {
+    let length = body.bytes.len();
+    let read = move || {
         let events = input::read(&body.bytes, &permission)?;
-        return Ok((body, events));
+        Ok((body.without_bytes(), events))
+    };
+    if length <= LARGE_BODY_BYTES {
+        return read();
     }
     let reader = api.large_bodies.clone().acquire_owned().await;
     let reader = reader.expect("the semaphore is never closed");
     let reading = spawn_blocking(move || {
         let _reader = reader;
-        let events = input::read(&body.bytes, &permission)?;
-        Ok((body, events))
+        read()
     });
     reading
         .await

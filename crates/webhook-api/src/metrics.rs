@@ -25,6 +25,7 @@ pub type Scrape = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
             example = "# TYPE decnet_webhook_deliveries_total counter\ndecnet_webhook_deliveries_total{result=\"delivered\"} 1042\n"),
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]

@@ -82,6 +82,9 @@ problems! {
     /// More than the token may publish.
     OverQuota 429 "Too Many Requests" "This token may publish 10000 events a second; try again later"
         headers(("Retry-After" = u32, description = "Seconds after which the request is within the quota."));
+    /// The token has six answers that are being made or are not read yet, and more wait for those.
+    TooManyAnswers 429 "Too Many Requests" "This token has too many answers that are not read yet; read them and try again"
+        headers(("Retry-After" = u32, description = "Seconds after which to try again."));
     /// A fault of the server. The log has more under the `error_id`.
     Internal 500 "Internal Server Error" "Internal error; the log has more under this error_id" {
         "error_id": "3d4f6c1e-8f5b-4a53-9d0e-6a3f0e5c2b11"
@@ -116,7 +119,7 @@ problems! {
             Malformed, BadCreate, BadPatch, Unauthenticated, Forbidden, PublishForbidden,
             WebhookNotFound, DeliveryNotFound, ReplayNotFound, BodyTimeout, NameTaken, NotRetried, NotSkipped, NotAcknowledged,
             TooLarge,
-            UnsupportedMedia, Invalid, InvalidQuery, TooMany, OverQuota, Internal, Away, NotReady,
+            UnsupportedMedia, Invalid, InvalidQuery, TooMany, OverQuota, TooManyAnswers, Internal, Away, NotReady,
         ),
     ),
     tags(

@@ -25,7 +25,7 @@ const AWAY_RETRY: Duration = Duration::from_secs(5);
 const MAX_FIELD_ERRORS: usize = 1_000;
 
 /// Everything that can go wrong with a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Problem {
     /// The body is not JSON; what, and where.
     Malformed(String),
@@ -95,6 +95,8 @@ pub(crate) enum Problem {
         max_bytes: u64,
         after: Duration,
     },
+    /// The token has as many answers in work as it may; when to ask again.
+    TooManyAnswers(Duration),
     /// The bus cannot take events now.
     EventsRefused(String),
     /// The bus cannot be reached now.
@@ -173,9 +175,10 @@ impl Problem {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyCreates(_) | Self::OverQuota { .. } | Self::OverShare { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            Self::TooManyCreates(_)
+            | Self::OverQuota { .. }
+            | Self::OverShare { .. }
+            | Self::TooManyAnswers(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::EventsRefused(_)
             | Self::BusAway(_)
             | Self::DatabaseAway(_)
@@ -249,12 +252,15 @@ impl Problem {
                      DECNET_PUBLISH_BUS_SHARE or --bus-max-bytes"
                 );
             }
+            Self::TooManyAnswers(_) => {
+                "This token has too many answers that are not read yet; read them and try again"
+            }
             Self::EventsRefused(_) => {
                 "The bus cannot take events now; send the same ids again later"
             }
             Self::BusAway(_) => "The bus cannot be reached now; try again later",
             Self::DatabaseAway(_) => "The database cannot be reached now; try again later",
-            Self::Busy => "Too many large requests at once; try again later",
+            Self::Busy => "Too many large requests or answers at once; try again later",
             Self::NotReady(missing) => return format!("Not ready: {}", missing.join(", ")),
             Self::Internal(_) => "Internal error; the log has more under this error_id",
         };
@@ -298,7 +304,9 @@ impl Problem {
                 answer.insert_header((ALLOW, allow));
             }
             Self::TooManyCreates(after) => retry_after(&mut answer, after),
-            Self::OverQuota { after, .. } | Self::OverShare { after, .. } => {
+            Self::OverQuota { after, .. }
+            | Self::OverShare { after, .. }
+            | Self::TooManyAnswers(after) => {
                 retry_after(&mut answer, after);
             }
             Self::EventsRefused(_) => retry_after(&mut answer, AWAY_RETRY),

@@ -131,6 +131,7 @@ pub(crate) async fn create(call: Call) -> Answer {
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
         (status = 404, response = crate::openapi::ReplayNotFound),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]

@@ -199,18 +199,28 @@ async fn answer(
     request: HttpRequest,
     payload: Payload,
 ) -> Answer {
-    let caller = auth::authorise(&api, route.access, &request).await?;
+    let known = auth::authorise(&api, route.access, &request).await?;
     let connection = request.conn_data::<Arc<Connection>>();
-    if let (Some(caller), Some(connection)) = (&caller, connection) {
+    if let (Some((caller, _)), Some(connection)) = (&known, connection) {
         connection.is_known(&caller.jti);
     }
-    (route.handler)(Call {
-        api,
-        caller,
-        request,
-        payload,
-    })
-    .await
+    let (caller, holder) = known.unzip();
+    let handle = |api| {
+        (route.handler)(Call {
+            api,
+            caller,
+            request,
+            payload,
+        })
+    };
+    let Some(holder) = holder.filter(|_| route.method == Method::GET) else {
+        return handle(api).await;
+    };
+    let place = api.callers.place(&holder).await?;
+    let making = api.callers.make().await?;
+    let answer = handle(Arc::clone(&api)).await?;
+    drop(making);
+    Ok(place.until_read(answer))
 }
 
 /// The methods of a path, for `Allow` (RFC 9110, 10.2.1).

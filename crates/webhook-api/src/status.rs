@@ -164,6 +164,7 @@ pub(crate) struct DeliveryCounts {
         (status = 200, description = "How the parts fare.", body = StatusBody),
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]

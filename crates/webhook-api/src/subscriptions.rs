@@ -101,6 +101,7 @@ pub(crate) async fn create(call: Call) -> Answer {
         (status = 200, description = "All subscriptions.", body = Vec<SubscriptionBody>),
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]
@@ -125,6 +126,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
         (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 429, response = crate::openapi::TooManyAnswers),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]

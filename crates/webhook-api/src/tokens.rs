@@ -95,7 +95,7 @@ impl fmt::Debug for JwtSecret {
 }
 
 /// What a valid token says.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Claims {
     /// Whose token it is: a row of DECNET's `users`, or a fresh id for a token of our own.
     pub(crate) uuid: String,

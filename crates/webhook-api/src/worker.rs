@@ -11,7 +11,7 @@ pub struct WorkerHere(Arc<dyn Fn() -> WorkerReport + Send + Sync>);
 pub struct WorkerReport {
     /// What it is doing, in words.
     pub doing: String,
-    /// Whether it does what it is there for, or has been told not to.
+    /// Whether it does what it is there for.
     pub ready: bool,
 }
 

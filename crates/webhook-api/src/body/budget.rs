@@ -14,6 +14,10 @@ use tokio::{
 /// Longest wait for room; afterwards the client had better come back.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What of each body costs nothing, as a connection's other buffers do not: whoever has little to say
+/// does not wait for those who have much.
+const FREE_BYTES: usize = 16 << 10;
+
 /// Room for bodies, in KiB. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Budget {
@@ -44,7 +48,7 @@ impl Budget {
 
     /// Makes a share large enough for a body of `bytes` so far.
     pub(crate) async fn grow(&self, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
-        let kib = bytes.div_ceil(1024);
+        let kib = bytes.saturating_sub(FREE_BYTES).div_ceil(1024);
         if kib <= share.kib || share.reserve.is_some() {
             return Ok(());
         }
@@ -82,20 +86,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_that_wait_for_each_other_are_read_all_the_same() {
         let budget = Budget::new(8);
+        async fn grow(budget: &Budget, share: &mut Share, bytes: usize) -> Result<(), NoRoom> {
+            budget.grow(share, FREE_BYTES + bytes).await
+        }
         let (mut one, mut other, mut third) =
             (Share::default(), Share::default(), Share::default());
-        budget.grow(&mut one, 4 << 10).await.unwrap();
-        budget.grow(&mut other, 4 << 10).await.unwrap();
-        budget.grow(&mut one, 8 << 10).await.unwrap();
+        grow(&budget, &mut one, 4 << 10).await.unwrap();
+        grow(&budget, &mut other, 4 << 10).await.unwrap();
+        grow(&budget, &mut one, 8 << 10).await.unwrap();
         assert!(one.is_reserved());
-        assert!(budget.grow(&mut third, 1).await.is_err(), "nobody is done");
-        let (done, ()) = tokio::join!(budget.grow(&mut other, 8 << 10), async {
-            budget.grow(&mut one, 16 << 10).await.unwrap();
+        assert!(
+            grow(&budget, &mut third, 1).await.is_err(),
+            "nobody is done"
+        );
+        let (done, ()) = tokio::join!(grow(&budget, &mut other, 8 << 10), async {
+            grow(&budget, &mut one, 16 << 10).await.unwrap();
             drop(one);
         });
         done.unwrap();
         drop(other);
-        budget.grow(&mut third, 8 << 10).await.unwrap();
+        grow(&budget, &mut third, 8 << 10).await.unwrap();
         assert!(!third.is_reserved());
     }
 }

@@ -20,6 +20,9 @@ const ASKING_GRACE: Duration = Duration::from_secs(1);
 /// Bytes a second at which a client reads on any link; who reads slower counts as not reading.
 const LEAST_RATE: f64 = 8192.0;
 
+/// How long a client takes from connecting to asking, on a machine that is busy. Where many connect
+/// and say nothing, most of them have been there for longer.
+const PROMPT: Duration = Duration::from_millis(20);
 /// Connections that the holders of one token may keep between two requests; beyond that they are
 /// as good as anybody's.
 const PER_TOKEN: usize = 32;
@@ -50,12 +53,17 @@ pub(super) enum Claim {
     Unread,
     /// New, and its first request may be on its way.
     New,
-    /// Answered a moment ago, and its next request may be on its way.
+    /// Answered a moment ago, and its next request may be on its way; or so new that its client has
+    /// hardly had the time to ask.
     Kept,
+    /// A part of its request has come.
+    Asking,
     /// Silent, but whoever has it showed a token.
     Known,
     /// Answered a moment ago to whoever showed a token.
     KnownKept,
+    /// A part of its request has come from whoever showed a token before.
+    KnownAsking,
 }
 
 /// Why a connection is ended by us.
@@ -92,6 +100,8 @@ struct State {
     is_answering: bool,
     /// Whether the body of one of them is being read.
     is_reading_body: bool,
+    /// Since when a part of the next one has come.
+    asking_since: Option<Instant>,
     /// Bytes of its body that have been read.
     body_bytes: usize,
     /// How many it has, where that is known.
@@ -151,6 +161,7 @@ impl Connection {
                 was_answered: false,
                 is_answering: false,
                 is_reading_body: false,
+                asking_since: None,
                 body_bytes: 0,
                 body_length: Some(0),
                 body_late_since: None,
@@ -174,6 +185,7 @@ impl Connection {
         let mut state = self.state();
         state.requests += 1;
         state.is_answering = true;
+        state.asking_since = None;
         state.body_bytes = 0;
         state.body_length = body;
         Request(Arc::clone(self))
@@ -223,6 +235,12 @@ impl Connection {
         } else {
             MayRead::Body(bytes)
         }
+    }
+
+    /// A part of a request's head was read.
+    pub(super) fn asks(&self) {
+        let mut state = self.state();
+        state.asking_since.get_or_insert_with(Instant::now);
     }
 
     /// So much of a body was read.
@@ -276,12 +294,19 @@ impl Connection {
                 Claim::Unread
             };
         }
+        if let Some(since) = state.asking_since {
+            return match token {
+                _ if now >= since + ASKING_GRACE => Claim::None,
+                true => Claim::KnownAsking,
+                false => Claim::Asking,
+            };
+        }
         let is_late = state.body_late_since.is_some() || now >= state.idle_since + ASKING_GRACE;
         match (token, is_late) {
             (true, false) => Claim::KnownKept,
             (true, true) if state.requests == 0 => Claim::Known,
             (_, true) => Claim::None,
-            (false, false) if state.was_answered => Claim::Kept,
+            (false, false) if state.was_answered || now < state.idle_since + PROMPT => Claim::Kept,
             (false, false) => Claim::New,
         }
     }

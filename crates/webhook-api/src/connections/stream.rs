@@ -180,6 +180,9 @@ impl AsyncRead for Guarded {
             MayRead::Nothing => 0,
             MayRead::Body(most) => here.min(most),
             MayRead::Head => {
+                if here > 0 {
+                    this.connection.asks();
+                }
                 let end = this.head.find(&this.ahead[..here]);
                 this.has_enough = end.is_some();
                 end.unwrap_or(here)

@@ -213,7 +213,8 @@ impl Check<'_> {
         let dedup = webhook_bus::dedup_key(&id, &topic, &bytes);
         let publication = Publication {
             topic,
-            bytes: bytes.into(),
+            // Without what the buffer has to spare.
+            bytes: bytes.into_boxed_slice().into(),
             // An id of our own is new by construction.
             dedup: given_id.map(|_| dedup),
         };
