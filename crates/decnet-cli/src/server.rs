@@ -372,14 +372,15 @@ impl Server {
         Ok(())
     }
 
-    /// What the API is to know of a worker beside it. One that was told to stop is not missed.
+    /// What the API is to know of a worker beside it. One that was told to stop over the bus is missed:
+    /// whoever looks after it may not have been the one who told it.
     fn worker_here(&self) -> Option<WorkerHere> {
         let status = self.status.clone();
         let report = move || {
             let phase = status.phase();
             WorkerReport {
                 doing: phase.to_string(),
-                ready: matches!(phase, Phase::Running | Phase::Stopped),
+                ready: phase == Phase::Running,
             }
         };
         self.runs_worker.then(|| WorkerHere::new(report))

@@ -27,8 +27,8 @@ pub enum Phase {
     Running,
     /// Told to stop; what is in flight may end.
     Draining,
-    /// Ended by an order over the bus, while the process goes on.
-    Stopped,
+    /// Ended by an order over the bus, and when; the process goes on.
+    Stopped(UtcTime),
 }
 
 impl fmt::Display for Phase {
@@ -39,7 +39,11 @@ impl fmt::Display for Phase {
             Self::Opening => f.write_str("opening its consumers"),
             Self::Running => f.write_str("running"),
             Self::Draining => f.write_str("draining"),
-            Self::Stopped => f.write_str("stopped by an order over the bus"),
+            Self::Stopped(at) => write!(
+                f,
+                "stopped by an order over the bus at {}; start decnet again to have one",
+                at.rfc3339()
+            ),
         }
     }
 }
@@ -138,7 +142,7 @@ impl WorkerStatus {
 
     /// The worker was ordered to stop and has; for whoever goes on without it.
     pub fn stopped(&self) {
-        self.set(Phase::Stopped);
+        self.set(Phase::Stopped(UtcTime::now()));
     }
 
     /// Every pair has its consumer.

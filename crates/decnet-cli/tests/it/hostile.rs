@@ -87,11 +87,19 @@ async fn an_order_to_stop_ends_the_worker_and_not_the_api() {
     let stop = event(CONTROL, &json!({"action": "stop"}));
     publish(&dir.path().join("bus.sock"), &[stop]).await;
     server.log().wait_for("the API goes on").await;
-    assert_eq!(
-        status(&api).await["worker"],
-        "stopped by an order over the bus"
+    let stopped = status(&api).await["worker"].to_string();
+    assert!(
+        stopped.contains("stopped by an order over the bus at 2"),
+        "{stopped}"
     );
-    assert_eq!(server.readiness().await.0, 200);
+    // Whoever looks after it has to learn that nothing is delivered.
+    let (code, missing) = server.readiness().await;
+    assert_eq!(code, 503, "{missing}");
+    assert!(
+        missing.contains("stopped by an order over the bus at 2")
+            && missing.contains("start decnet again"),
+        "{missing}"
+    );
     let id = api.publish("attacker.observed", json!({})).await;
     assert!(server.terminate().await.success());
 
