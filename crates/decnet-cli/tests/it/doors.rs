@@ -16,7 +16,7 @@ use serde_json::json;
 use webhook_testkit::{Behaviour, Receiver};
 
 use crate::support::{
-    Decnet, Listen, PATIENCE, Scrape, Starter, data_dir, decnet, finish, run, signal, stderr,
+    Api, Decnet, Listen, PATIENCE, Scrape, Starter, data_dir, decnet, finish, run, signal, stderr,
     succeeded,
 };
 
@@ -239,6 +239,114 @@ async fn more_receivers_than_files_lose_nothing_and_trip_nobody() {
     assert_eq!(page.value("decnet_webhook_breaker_trips_total", &[]), 0.0);
     let dead = [("result", "dead")];
     assert_eq!(page.value("decnet_webhook_deliveries_total", &dead), 0.0);
+    assert!(decnet.terminate().await.success());
+}
+
+/// The most memory that a process ever occupied, where the system tells.
+fn peak_mib(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib >> 10)
+}
+
+/// Of the whole program 200 MiB are promised, some fifty of which are its text in a debug build.
+const MOST_MIB: u64 = 150;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_ask_for_much_and_read_nothing_cost_little_memory_and_keep_nobody_waiting() {
+    const DEAF: usize = 1_100;
+    let (_, all) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, all, all).unwrap();
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    let api = decnet.api().await;
+    // The connection is known from now on.
+    api.publish("attacker.observed", json!({})).await;
+    let pipelined = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(120);
+    let mut deaf = Vec::new();
+    for n in 0..DEAF {
+        let mut stream = TcpStream::connect(("127.0.0.1", decnet.port()))
+            .await
+            .unwrap();
+        // Who gave way meanwhile cannot be written to.
+        let _ = timeout(PATIENCE, stream.write_all(pipelined.as_bytes())).await;
+        deaf.push(stream);
+        if n % 10 == 0 {
+            let begun = Instant::now();
+            api.publish("attacker.observed", json!({})).await;
+            assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        }
+    }
+    let mut probe = TcpStream::connect(("127.0.0.1", decnet.port()))
+        .await
+        .unwrap();
+    let status = asked(&mut probe, "/healthz").await.unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    if let Some(peak) = peak_mib(decnet.pid()) {
+        println!("{peak} MiB");
+        assert!(peak < MOST_MIB, "{peak} MiB");
+    }
+    assert!(decnet.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wide_lists_at_once_cost_little_memory_and_small_events_do_not_wait_for_them() {
+    const PUBLISHERS: usize = 5;
+    let dir = data_dir();
+    let mut decnet = Decnet::serve(dir.path()).await;
+    let api = decnet.api().await;
+    let members: Vec<String> = (0..90_000).map(|n| format!("\"{n}\":1")).collect();
+    let event = format!(
+        r#"{{"topic":"attacker.observed","payload":{{{}}}}}"#,
+        members.join(",")
+    );
+    let list = format!("[{}]", vec![event.as_str(); 12].join(","));
+    let ones = format!("[{}1]", "1,".repeat(6_000_000));
+    let mut publishers = tokio::task::JoinSet::new();
+    for n in 0..PUBLISHERS {
+        let body = if n > 0 { &list } else { &ones };
+        let publisher = Api::new(decnet.url(), dir.path(), "publisher").await;
+        let request = format!(
+            "POST /api/v1/events HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+             Connection: close\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            publisher.token(),
+            body.len()
+        );
+        let port = decnet.port();
+        publishers.spawn(async move {
+            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            // Who is refused is not read to the end.
+            let _ = write.write_all(request.as_bytes()).await;
+            let mut answer = String::new();
+            let _ = read.read_to_string(&mut answer).await;
+            answer.lines().next().unwrap_or_default().to_owned()
+        });
+    }
+    // It is not their bytes that small ones wait for.
+    for _ in 0..20 {
+        let begun = Instant::now();
+        api.publish("attacker.observed", json!({})).await;
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+    while let Some(status) = publishers.join_next().await {
+        let status = status.unwrap();
+        // Room for large bodies may be long in coming on a small machine.
+        let expected = ["202", "422", "503"];
+        assert!(
+            expected.iter().any(|it| status.contains(it)),
+            "answered {status:?}"
+        );
+    }
+    if let Some(peak) = peak_mib(decnet.pid()) {
+        println!("{peak} MiB");
+        assert!(peak < MOST_MIB + 30, "{peak} MiB");
+    }
     assert!(decnet.terminate().await.success());
 }
 
