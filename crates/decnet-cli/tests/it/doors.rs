@@ -301,7 +301,7 @@ async fn wide_lists_at_once_cost_little_memory_and_small_events_do_not_wait_for_
         r#"{{"topic":"attacker.observed","payload":{{{}}}}}"#,
         members.join(",")
     );
-    let list = format!("[{}]", vec![event.as_str(); 12].join(","));
+    let list = format!("[{}]", [event.as_str(); 12].join(","));
     let ones = format!("[{}1]", "1,".repeat(6_000_000));
     let mut publishers = tokio::task::JoinSet::new();
     for n in 0..PUBLISHERS {
