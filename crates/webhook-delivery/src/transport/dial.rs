@@ -18,8 +18,11 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// than the first of them holds.
 const HTTP2_STREAM_WINDOW: u32 = 64 * 1024;
 const HTTP2_CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// Header lines of an answer. Proxies add theirs; the head's bytes are bounded by hyper.
+/// Header lines of an answer. Proxies add theirs.
 const MAX_ANSWER_HEADERS: usize = 512;
+/// Bytes of an answer's head, and of what is read ahead: several times what servers let a head have,
+/// and little enough that reading heads up to it holds up nobody's deliveries.
+const MAX_ANSWER_HEAD_BYTES: usize = 64 * 1024;
 
 /// Opens connections.
 pub(super) struct Dialer {
@@ -44,6 +47,7 @@ impl Dialer {
             .allow_spaces_after_header_name_in_responses(true)
             .ignore_invalid_headers_in_responses(true)
             .max_headers(MAX_ANSWER_HEADERS)
+            .max_buf_size(MAX_ANSWER_HEAD_BYTES)
             .title_case_headers(true);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2

@@ -44,6 +44,22 @@ async fn a_delivery_carries_what_the_contract_says() {
     assert_eq!(got.header("accept-encoding"), None);
 }
 
+/// Headers without end are read up to a bound; the status line decides all the same.
+#[tokio::test]
+async fn a_head_is_read_up_to_64_kib() {
+    for (kib, answer) in [(32, "received"), (128, "")] {
+        let long = "h".repeat(kib << 10);
+        let text =
+            format!("HTTP/1.1 200 OK\r\nX-Long: {long}\r\nContent-Length: 8\r\n\r\nreceived");
+        let receiver = Receiver::start(Behaviour::Raw(text.into())).await;
+        let attempt = attempt(&receiver, LONG).await;
+        assert_eq!(
+            (attempt.status, attempt.answer.as_ref()),
+            (Some(200), answer.as_bytes())
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_attempt_carries_one_id_and_one_body() {
     let failing = Behaviour::first(2, Behaviour::status(503), Behaviour::status(204));
