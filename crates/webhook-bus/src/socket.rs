@@ -13,6 +13,8 @@ pub(crate) mod complaints;
 mod connection;
 pub(crate) mod frame;
 pub(crate) mod journalling;
+mod reading;
+mod share;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,6 +36,7 @@ use crate::{Bus, BusError, Journal, journal::Hold, message::Origin};
 use clients::{CONNECTIONS, Client, Clients, Full, Trusted};
 use complaints::Complaints;
 use connection::Connection;
+use share::Shares;
 
 /// Pause after the system refused a connection, e.g. for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,6 +85,7 @@ pub struct BusServer {
     file: bind::SocketFile,
     config: SocketConfig,
     trusted: Trusted,
+    shares: Shares,
     /// Whether it was told that the file is gone and cannot be made again.
     told_gone: bool,
     _hold: Hold,
@@ -100,6 +104,7 @@ impl BusServer {
             listener,
             file,
             trusted: Trusted::new(&config.trusted),
+            shares: Shares::default(),
             told_gone: false,
             config,
             _hold: hold,
@@ -225,6 +230,7 @@ impl BusServer {
             journal: self.journal.clone(),
             stream,
             origin: origin(),
+            budget: self.shares.of(client.uid),
             client,
             trusted: self.trusted.clone(),
             complaints: complaints.clone(),

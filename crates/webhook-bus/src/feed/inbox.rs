@@ -53,7 +53,7 @@ impl Inbox {
             dedup: None,
         };
         let room = self.room.clone().try_acquire_many_owned(cost).ok();
-        let taken = room.is_some_and(|room| self.queue.try_send((publication, room)).is_ok());
+        let taken = room.is_some_and(|room| self.queue.try_send((publication, room, None)).is_ok());
         if !taken {
             let lost = self.status.count_dropped();
             self.complaints.warn(|_| {

@@ -3,23 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use futures_util::StreamExt;
 use tokio::{
     io::AsyncWriteExt,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::{UnixStream, unix::OwnedWriteHalf},
     sync::{Semaphore, mpsc},
 };
-use tokio_util::{codec::FramedRead, sync::CancellationToken};
+use tokio_util::sync::CancellationToken;
 use webhook_model::Topic;
 
 use super::{
     clients::{Client, Trusted},
     complaints::Complaints,
-    frame::{Frame, FrameDecoder, FrameError, is_json, write_event},
+    frame::{Frame, FrameError, is_json, write_event},
     journalling::{BATCH, Journalling, Queued},
+    reading::Frames,
+    share::Budget,
 };
 use crate::{
     Journal, Publication,
@@ -45,6 +43,7 @@ pub(super) struct Connection {
     pub(super) stream: UnixStream,
     pub(super) origin: Origin,
     pub(super) client: Arc<Client>,
+    pub(super) budget: Budget,
     pub(super) trusted: Trusted,
     pub(super) complaints: Arc<Complaints>,
     pub(super) shutdown: CancellationToken,
@@ -92,8 +91,9 @@ impl Connection {
             complaints: &self.complaints,
             shutdown: &self.shutdown,
         };
+        let frames = Frames::new(read, self.budget);
         let talking = async {
-            let end = talk(read, &mut write, listening, queue).await;
+            let end = talk(frames, &mut write, listening, queue).await;
             if !matches!(end, End::Orderly) {
                 // The client learns at once.
                 let _ = write.shutdown().await;
@@ -166,12 +166,12 @@ impl Listening<'_> {
 
 /// Reads and writes until one of them ends the connection.
 async fn talk(
-    read: OwnedReadHalf,
+    frames: Frames,
     write: &mut OwnedWriteHalf,
     listening: Listening<'_>,
     queue: mpsc::Sender<Queued>,
 ) -> End {
-    let reading = read_frames(read, listening, queue);
+    let reading = read_frames(frames, listening, queue);
     let writing = write_events(write, listening.follower);
     tokio::pin!(reading, writing);
     tokio::select! {
@@ -185,14 +185,13 @@ async fn talk(
 }
 
 async fn read_frames(
-    read: OwnedReadHalf,
+    mut frames: Frames,
     listening: Listening<'_>,
     queue: mpsc::Sender<Queued>,
 ) -> End {
     let Listening {
         follower, client, ..
     } = listening;
-    let mut frames = FramedRead::new(read, FrameDecoder::<Frame>::default());
     let room = Arc::new(Semaphore::new(UNJOURNALLED_BYTES));
     loop {
         let frame = tokio::select! {
@@ -201,21 +200,25 @@ async fn read_frames(
             () = client.leave.cancelled() => return End::Orderly,
             frame = frames.next() => frame,
         };
+        let (frame, share) = match frame {
+            Ok(Some(frame)) => frame,
+            Ok(None) | Err(FrameError::Broken(_)) => return End::Orderly,
+            Err(error) => return End::Malformed(error),
+        };
         match frame {
-            None | Some(Ok(Frame::Bye) | Err(FrameError::Broken(_))) => return End::Orderly,
-            Some(Err(error)) => return End::Malformed(error),
-            Some(Ok(Frame::Hello(name))) => {
+            Frame::Bye => return End::Orderly,
+            Frame::Hello(name) => {
                 tracing::debug!(name, uid = client.uid, "a client of the bus socket");
                 client.is_called(name);
             }
-            Some(Ok(Frame::Sub(pattern))) => {
+            Frame::Sub(pattern) => {
                 client.listens();
                 if !follower.subscribe(&pattern, PATTERNS) {
                     return End::TooManyPatterns;
                 }
             }
-            Some(Ok(Frame::Unsub(pattern))) => follower.unsubscribe(&pattern),
-            Some(Ok(Frame::Pub(topic, bytes))) => {
+            Frame::Unsub(pattern) => follower.unsubscribe(&pattern),
+            Frame::Pub(topic, bytes) => {
                 client.spoke();
                 if !listening.takes(&topic, &bytes) {
                     continue;
@@ -230,7 +233,7 @@ async fn read_frames(
                     bytes,
                     dedup: None,
                 };
-                if queue.send((publication, permit)).await.is_err() {
+                if queue.send((publication, permit, share)).await.is_err() {
                     // The journal is closed.
                     return End::Orderly;
                 }

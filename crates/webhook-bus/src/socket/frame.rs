@@ -1,6 +1,8 @@
 //! Frames: `VERB[ args]\n`, a u32 big-endian length, and a body. Head and length say where a frame ends;
 //! whether its body is the JSON that it should be is not a matter of the frame.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde_json::value::RawValue;
 use tokio_util::codec::Decoder;
@@ -51,6 +53,8 @@ pub(crate) enum FrameError {
     Pattern(#[from] PatternError),
     #[error("a body of {0} bytes; at most {MAX_EVENT_BYTES} are taken")]
     BodyTooLong(u32),
+    #[error("a frame with a body of {0} bytes did not come within {1:?}")]
+    Slow(usize, Duration),
     #[error("the connection ended within a frame")]
     Cut,
     #[error("the connection broke")]
@@ -113,6 +117,11 @@ impl<H: Heard> Decoder for FrameDecoder<H> {
 }
 
 impl<H> FrameDecoder<H> {
+    /// The length of a body of which the header has come, and not all of it.
+    pub(crate) fn announced(&self) -> Option<usize> {
+        self.header.as_ref().map(|header| header.length)
+    }
+
     /// Whether a header has come and not all of its body.
     pub(crate) fn is_mid_frame(&self) -> bool {
         self.header.is_some()

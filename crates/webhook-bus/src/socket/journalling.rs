@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::complaints::Complaints;
+use super::{complaints::Complaints, share::Share};
 use crate::{BusError, Journal, Publication, message::Origin};
 
 /// Most publications in one request to the journal, which commits them with those of others.
@@ -13,8 +13,9 @@ pub(crate) const BATCH: usize = 256;
 /// Pause before publications that the journal refused are tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A publication on its way to the journal, with its share of the bytes that may wait.
-pub(crate) type Queued = (Publication, OwnedSemaphorePermit);
+/// A publication on its way to the journal, with its share of the bytes that may wait, and of those that
+/// large frames may take.
+pub(crate) type Queued = (Publication, OwnedSemaphorePermit, Option<Share>);
 
 /// Takes publications of one origin to the journal.
 pub(crate) struct Journalling<'a> {
