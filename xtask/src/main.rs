@@ -23,7 +23,8 @@ Usage: cargo xtask <command>
                       MariaDB and the oldest nats-server, and the longest
   tidy [--root DIR]   the house rules as checks (of the workspace in DIR)
   soak [--release] [--alone | --long]
-                      each crate's tests alone, then all tests in their long variants
+                      each crate's tests alone, then all tests in their long variants, with
+                      ten minutes of attack
   bench [--quick] [--write]
                       throughput, latency and isolation, measured on this machine;
                       --write puts the table in docs/benchmarks.md

@@ -2,7 +2,8 @@
 //!
 //! Each crate's tests alone, because in the whole workspace a crate may borrow a feature that only
 //! a sibling asked for; then all tests with `DECNET_SOAK=1`, under which those that ask
-//! `webhook_testkit::soak()` run for longer, more often and with more load.
+//! `webhook_testkit::soak()` run for longer, more often and with more load; then the attack, which is
+//! ignored elsewhere for its length.
 
 use anyhow::bail;
 
@@ -40,6 +41,14 @@ pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
                 .env("DECNET_SOAK", "1"),
         );
         steps.tests(crash::NAME, crash::tests(profile).env("DECNET_SOAK", "1"));
+        steps.tests(
+            "adversary, ten minutes at each bus",
+            cargo()
+                .args(["test", "--workspace", "--locked", "--test", "adversary"])
+                .args(profile)
+                .args(["--", "--ignored", "--nocapture"])
+                .env("DECNET_SOAK", "1"),
+        );
     }
     steps.finish(&[])
 }
