@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{Error, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -94,10 +94,12 @@ type Members<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Reads one event or a list, whose topics the caller may publish to.
 pub(super) fn read(body: &[u8], permission: &Permission) -> Result<Events, Problem> {
-    let raw: &RawValue = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    let list = match raw.get().as_bytes().first() {
-        Some(b'[') => listed(raw)?,
-        _ => vec![(String::new(), raw)],
+    let list = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => listed(body)?,
+        _ => {
+            let event = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+            vec![(String::new(), event)]
+        }
     };
     let mut events = Events {
         ids: Vec::with_capacity(list.len()),
@@ -125,40 +127,43 @@ pub(super) fn read(body: &[u8], permission: &Permission) -> Result<Events, Probl
     }
 }
 
-/// The events of a list and where they stand in it. Those beyond the limit are counted, not kept.
-fn listed(raw: &RawValue) -> Result<Vec<(String, &RawValue)>, Problem> {
-    struct Counted;
+/// The events of a list and where they stand in it. It is read no further than the limit.
+fn listed(body: &[u8]) -> Result<Vec<(String, &RawValue)>, Problem> {
+    struct UpToLimit<'a, 'de>(&'a mut Vec<(String, &'de RawValue)>);
 
-    impl<'de> Visitor<'de> for Counted {
-        type Value = (Vec<(String, &'de RawValue)>, usize);
+    impl<'de> Visitor<'de> for UpToLimit<'_, 'de> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a list of events")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut events = Vec::new();
-            while events.len() < MAX_EVENTS
-                && let Some(event) = list.next_element()?
-            {
-                events.push((format!("[{}]", events.len()), event));
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+            while let Some(event) = list.next_element()? {
+                if self.0.len() == MAX_EVENTS {
+                    return Err(A::Error::custom("too many"));
+                }
+                self.0.push((format!("[{}]", self.0.len()), event));
             }
-            let mut count = events.len();
-            while list.next_element::<IgnoredAny>()?.is_some() {
-                count += 1;
-            }
-            Ok((events, count))
+            Ok(())
         }
     }
 
-    let (events, count) = serde_json::Deserializer::from_str(raw.get())
-        .deserialize_seq(Counted)
-        .map_err(|error| malformed(&error))?;
-    if (1..=MAX_EVENTS).contains(&count) {
-        return Ok(events);
+    let wrong = |what: &str| {
+        let detail = format!("has {what}; send 1 to {MAX_EVENTS} at once");
+        Problem::Invalid(vec![FieldError::new("body", detail)])
+    };
+    let mut events = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = reader
+        .deserialize_seq(UpToLimit(&mut events))
+        .and_then(|()| reader.end());
+    match read {
+        Err(error) if events.len() < MAX_EVENTS || !error.is_data() => Err(malformed(&error)),
+        Err(_) => Err(wrong(&format!("more than {MAX_EVENTS} events"))),
+        Ok(()) if events.is_empty() => Err(wrong("0 events")),
+        Ok(()) => Ok(events),
     }
-    let detail = format!("has {count} events; send 1 to {MAX_EVENTS} at once");
-    Err(Problem::Invalid(vec![FieldError::new("body", detail)]))
 }
 
 /// One event, and what is wrong with it.

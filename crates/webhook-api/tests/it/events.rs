@@ -72,7 +72,7 @@ async fn all_or_none() {
 
     list.push(json!({"topic": "attacker.x"}));
     let reply = server.send("POST", ROUTE, Some(&Value::Array(list))).await;
-    reply.wrong_fields(&[("body", "has 1001 events; send 1 to 1000 at once")]);
+    reply.wrong_fields(&[("body", "has more than 1000 events; send 1 to 1000 at once")]);
     let reply = server.send("POST", ROUTE, Some(&json!([]))).await;
     reply.wrong_fields(&[("body", "has 0 events; send 1 to 1000 at once")]);
     server.stop().await;
