@@ -91,10 +91,12 @@ struct CreateArgs {
     /// any, all that a publisher may
     #[arg(long, value_name = "PATTERN", value_parser = TopicPattern::parse)]
     topic: Vec<TopicPattern>,
-    /// Most events a second, where that is less than the server allows
+    /// Most events a second, where that is less than the server allows; ten seconds' worth, and at
+    /// least one list of 1,000, may come at once
     #[arg(long, value_name = "NUMBER")]
     events_per_second: Option<NonZeroU32>,
-    /// Most bytes a second, where that is less than the server allows
+    /// Most bytes a second, where that is less than the server allows; ten seconds' worth, and at
+    /// least one body of 16 MiB, may come at once
     #[arg(long, value_name = "NUMBER")]
     bytes_per_second: Option<NonZeroU32>,
     /// Most of the bus that it may fill, in percent, where that is less than the server allows
