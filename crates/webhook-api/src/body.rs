@@ -1,18 +1,19 @@
 //! Reads a request's body: JSON only, within a limit, a time and a share of memory.
 
 mod budget;
+mod buffer;
 
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
-    web::{Bytes, BytesMut, Payload},
+    web::{Bytes, Payload},
 };
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout_at};
 
-use self::budget::Share;
 pub(crate) use self::budget::{Budget, NoRoom};
+use self::{budget::Share, buffer::Buffer};
 use crate::{connections::Connection, problem::Problem};
 
 /// Largest body of every route but `POST /events` (contract §2).
@@ -68,7 +69,7 @@ pub(crate) async fn read(
     }
     let _being_read = connection.map(Connection::reads_body);
     let mut shares: [Share; 2] = Default::default();
-    let mut bytes = BytesMut::new();
+    let mut bytes = Buffer::default();
     let mut begun = Instant::now();
     loop {
         let chunk = match timeout_at(deadline(begun, bytes.len()), payload.next()).await {
@@ -94,12 +95,7 @@ pub(crate) async fn read(
         }
         // It is not the client that was slow.
         begun += asked.elapsed();
-        if bytes.capacity() < length {
-            // Twice as much each time, but no more than there will be.
-            let wanted = (2 * length).min(announced.unwrap_or(limit)).max(length);
-            bytes.reserve(wanted - bytes.len());
-        }
-        bytes.extend_from_slice(&chunk);
+        bytes.append(&chunk, announced.unwrap_or(limit))?;
     }
     Ok(Body {
         bytes: bytes.freeze(),
