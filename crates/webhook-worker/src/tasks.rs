@@ -10,14 +10,23 @@ use tokio::{
 
 use crate::WorkerError;
 
-/// A task that panics may take others with it, whose end is noticed first; this long its own is waited for.
+/// A task that panics or ends may take others with it, whose end is noticed first; this long its own is
+/// waited for.
 const CAUSE: Duration = Duration::from_millis(100);
 
-/// Named tasks. Dropping it ends them.
+/// Named tasks; one that ends when another has ended is spawned after it. Dropping it ends them.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     set: JoinSet<()>,
-    names: HashMap<Id, &'static str>,
+    names: HashMap<Id, Name>,
+    spawned: usize,
+}
+
+/// A task's name, and its place among those that were spawned, which it is compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    place: usize,
+    text: &'static str,
 }
 
 impl Tasks {
@@ -27,17 +36,27 @@ impl Tasks {
         task: impl Future<Output = ()> + Send + 'static,
     ) {
         let id = self.set.spawn(task).id();
-        self.names.insert(id, name);
+        let place = self.spawned;
+        self.spawned += 1;
+        self.names.insert(id, Name { place, text: name });
     }
 
     /// Waits for a task to end though none was told to, and says which and how.
     pub(crate) async fn untimely_end(&mut self) -> WorkerError {
         match self.set.join_next_with_id().await {
             Some(Ok((id, ()))) => {
-                let task = self.forget(id);
-                let panicked = timeout(CAUSE, self.ended_but(&[])).await;
-                let cause = panicked.ok().and_then(Result::err);
-                cause.unwrap_or(WorkerError::TaskEnded { task })
+                let mut first = self.forget(id);
+                let others = async {
+                    while let Some(ended) = self.set.join_next_with_id().await {
+                        match ended {
+                            Ok((id, ())) => first = first.min(self.forget(id)),
+                            Err(failed) => return Some(self.failed(failed)),
+                        }
+                    }
+                    None
+                };
+                let panicked = timeout(CAUSE, others).await.ok().flatten();
+                panicked.unwrap_or(WorkerError::TaskEnded { task: first.text })
             }
             Some(Err(failed)) => self.failed(failed),
             None => std::future::pending().await,
@@ -46,7 +65,7 @@ impl Tasks {
 
     /// Waits until no task is left but those named; fails with the first that panics. Cancel-safe.
     pub(crate) async fn ended_but(&mut self, late: &[&str]) -> Result<(), WorkerError> {
-        while self.names.values().any(|name| !late.contains(name)) {
+        while self.names.values().any(|name| !late.contains(&name.text)) {
             match self.set.join_next_with_id().await {
                 Some(Ok((id, ()))) => _ = self.forget(id),
                 Some(Err(failed)) => return Err(self.failed(failed)),
@@ -61,12 +80,16 @@ impl Tasks {
         self.set.shutdown().await;
     }
 
-    fn forget(&mut self, id: Id) -> &'static str {
-        self.names.remove(&id).unwrap_or("without a name")
+    fn forget(&mut self, id: Id) -> Name {
+        let nameless = Name {
+            place: usize::MAX,
+            text: "without a name",
+        };
+        self.names.remove(&id).unwrap_or(nameless)
     }
 
     fn failed(&mut self, failed: JoinError) -> WorkerError {
-        let task = self.forget(failed.id());
+        let task = self.forget(failed.id()).text;
         let panic = failed.try_into_panic().ok();
         let said = panic.as_ref().and_then(|panic| {
             let text = panic.downcast_ref::<&str>().copied();
@@ -96,6 +119,25 @@ mod tests {
         tasks.spawn("panics", async { panic!("no {}", "luck") });
         let ended = tasks.untimely_end().await.to_string();
         assert!(ended.contains("task panics panicked (no luck)"), "{ended}");
+        tasks.abort().await;
+    }
+
+    /// What it drops as it returns ends the other before it has ended itself.
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_others_end_by_is_named() {
+        let (report, mut reports) = tokio::sync::mpsc::channel::<()>(1);
+        let mut tasks = Tasks::default();
+        tasks.spawn("reports", async move {
+            drop(report);
+            tokio::time::sleep(CAUSE / 10).await;
+        });
+        tasks.spawn(
+            "listens",
+            async move { assert_eq!(reports.recv().await, None) },
+        );
+        tasks.spawn("stays", std::future::pending());
+        let ended = tasks.untimely_end().await.to_string();
+        assert!(ended.contains("task reports ended by itself"), "{ended}");
         tasks.abort().await;
     }
 
