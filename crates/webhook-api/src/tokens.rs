@@ -104,6 +104,8 @@ pub(crate) struct Claims {
     exp: f64,
     /// When it was minted, in epoch seconds.
     pub(crate) iat: f64,
+    /// One issuer: jsonwebtoken would take a list that names us (RFC 7519, 4.1.1 knows none).
+    iss: String,
     typ: String,
     /// DECNET's own tokens carry no role: its table knows it.
     pub(crate) role: Option<String>,
@@ -256,7 +258,7 @@ pub(crate) fn verify(secret: &JwtSecret, token: &str) -> Option<Claims> {
     let begun = claims.iat.max(claims.nbf.unwrap_or(claims.iat));
     let in_force = claims.exp > now && begun <= now + IAT_LEEWAY_SECS;
     let named = !claims.uuid.is_empty() && !claims.jti.is_empty();
-    (in_force && named && claims.typ == TYPE).then_some(claims)
+    (in_force && named && claims.iss == ISSUER && claims.typ == TYPE).then_some(claims)
 }
 
 fn now() -> f64 {

@@ -66,6 +66,7 @@ fn wrong_claims_are_refused() {
     refused(|c| c["exp"] = json!(now().floor()));
     refused(|c| c["exp"] = json!("soon"));
     refused(|c| c["iss"] = json!("somebody"));
+    refused(|c| c["iss"] = json!(["somebody", "decnet"]));
     refused(|c| c["aud"] = json!("decnet-api"));
     refused(|c| c["aud"] = json!([]));
     refused(|c| c["typ"] = json!("refresh"));
