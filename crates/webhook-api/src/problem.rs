@@ -16,7 +16,7 @@ use webhook_bus::BusError;
 use webhook_model::FieldError;
 use webhook_store::StoreError;
 
-use crate::body::NoRoom;
+use crate::{body::NoRoom, subscriptions::faults};
 
 /// When to come back after a bus or a database was away: long enough for a restart to have
 /// got somewhere, short enough not to idle.
@@ -365,6 +365,7 @@ impl From<StoreError> for Problem {
             StoreError::NoRoom { column, .. } => {
                 Self::Invalid(vec![FieldError::new(column, error.to_string())])
             }
+            StoreError::Broken(row) => Self::Invalid(faults(&row)),
             again @ StoreError::SettingsChanged => Self::DatabaseAway(again.to_string()),
             away if away.is_connection() => Self::DatabaseAway(chain(&away)),
             other => Self::Internal(chain(&other)),

@@ -186,7 +186,7 @@ pub(crate) async fn show(call: Call) -> Answer {
             Ok(StatusBody {
                 workers: known("workers", workers).map(worker_bodies),
                 worker: (api.deps.worker.as_ref()).map(|worker| worker.report().doing),
-                troubles: known("troubles", standings).map(Troubles::of),
+                troubles: known("troubles", standings).map(|all| Troubles::of(all.standings)),
                 other_worker: known("other worker", heard).and_then(|heard| {
                     let last_heartbeat = heard.other?;
                     Some(OtherWorker { last_heartbeat })

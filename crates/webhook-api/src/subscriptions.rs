@@ -1,5 +1,6 @@
 //! The subscription routes: read the request, let the store decide, tell the workers.
 
+mod broken;
 mod dropped;
 mod endpoint;
 mod host;
@@ -16,6 +17,7 @@ use webhook_model::{Event, Subscription};
 use webhook_store::{Patched, Position, Standing, StoreError};
 
 pub(crate) use self::{
+    broken::faults,
     input::{CreateBody, PatchBody},
     view::{CreatedSubscription, PatchedSubscription, SubscriptionBody},
 };
@@ -94,7 +96,7 @@ pub(crate) async fn create(call: Call) -> Answer {
 
 /// List the subscriptions
 ///
-/// By `created_at`. Rows that cannot be read are left out; the log names them.
+/// By `created_at`. A row that cannot be read is there with what is wrong with it among its warnings.
 #[utoipa::path(get, path = "/api/v1/webhooks", tag = "webhooks", operation_id = "listWebhooks",
     security(("bearer" = [])),
     responses(
@@ -111,9 +113,10 @@ pub(crate) async fn list(call: Call) -> Answer {
         .api
         .work(|api| async move { Ok(api.deps.store.standings().await?) })
         .await?;
-    let all: Vec<_> = (all.iter())
-        .map(|it| SubscriptionBody::new(it, &bus))
-        .collect();
+    let good = (all.standings.iter()).map(|it| SubscriptionBody::new(it, &bus));
+    let broken = all.broken.iter().map(SubscriptionBody::broken);
+    let mut all: Vec<_> = good.chain(broken).collect();
+    all.sort_by(SubscriptionBody::by_creation);
     json(StatusCode::OK, &all)
 }
 
@@ -132,19 +135,30 @@ pub(crate) async fn list(call: Call) -> Answer {
     ))]
 pub(crate) async fn show(call: Call) -> Answer {
     let bus = call.api.deps.bus.clone();
-    let subscription = load(&call).await?;
-    let standing = call
+    let uuid = call.uuid()?;
+    let body = call
         .api
-        .work(|api| async move { Ok(api.deps.store.standing(subscription).await?) })
+        .work(|api| async move {
+            let store = &api.deps.store;
+            match store.get(&uuid).await {
+                Ok(Some(found)) => {
+                    let standing = store.standing(found).await?;
+                    Ok(SubscriptionBody::new(&standing, &bus))
+                }
+                Ok(None) => Err(Problem::WebhookNotFound),
+                Err(StoreError::Broken(row)) => Ok(SubscriptionBody::broken(&row)),
+                Err(error) => Err(error.into()),
+            }
+        })
         .await?;
-    json(StatusCode::OK, &SubscriptionBody::new(&standing, &bus))
+    json(StatusCode::OK, &body)
 }
 
 /// Change a subscription
 ///
 /// Absent and `null` fields stay as they are, each setting by itself. If `simple_events` or `topic_patterns` is there, the
 /// whole list is replaced by their merge. `enabled: true` makes a paused or tripped subscription
-/// active with a clean slate. `enabled: false` pauses: what was published and not delivered yet is
+/// active with a clean slate. A field that cannot be read is mended by a change that supplies it. `enabled: false` pauses: what was published and not delivered yet is
 /// dropped, and `dropped_events` says how much that was.
 #[utoipa::path(patch, path = "/api/v1/webhooks/{uuid}", tag = "webhooks", operation_id = "changeWebhook",
     security(("bearer" = [])),
@@ -237,6 +251,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
         (status = 401, response = crate::openapi::Unauthenticated),
         (status = 403, response = crate::openapi::Forbidden),
         (status = 404, response = crate::openapi::WebhookNotFound),
+        (status = 422, response = crate::openapi::Invalid),
         (status = 500, response = crate::openapi::Internal),
         (status = 503, response = crate::openapi::Away),
     ))]
@@ -276,10 +291,10 @@ async fn write(
 ) -> Result<Option<Patched>, Problem> {
     let store = &api.deps.store;
     let patch = if patch.lacks_credentials() {
-        let Some(old) = store.get(uuid).await? else {
+        let Some(old) = store.meet(uuid, patch.rest()).await? else {
             return Ok(None);
         };
-        patch.with_credentials_of(&old.url)?
+        patch.with_credentials_of(&old)?
     } else {
         patch
     };
@@ -289,7 +304,7 @@ async fn write(
     }
     let mut tries = 0;
     loop {
-        let Some(old) = store.get(uuid).await? else {
+        let Some(old) = store.meet(uuid, patch.rest()).await? else {
             return Ok(None);
         };
         let whole = patch.clone().onto(old)?;

@@ -132,6 +132,9 @@ impl Subscription {
     /// follow "topics".
     pub fn warnings(&self, carries: impl Fn(&TopicPattern) -> bool, carried: &str) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Err(error) = SubscriptionName::parse(&self.name) {
+            warnings.push(format!("bad_name: {error}; give it another name"));
+        }
         if self.url.is_insecure() {
             warnings.push(
                 "insecure_url: deliveries travel unencrypted; use https unless the network between is yours"

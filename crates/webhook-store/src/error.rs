@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-use crate::backend;
+use crate::{BrokenSubscription, backend};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,10 @@ pub enum StoreError {
     /// A subscription without patterns would never get an event.
     #[error("a webhook needs at least one topic pattern")]
     NoPatterns,
-    /// A row cannot be read, e.g. because its URL is none.
+    /// A subscription's row cannot be read, e.g. because its URL is none.
+    #[error("{0}")]
+    Broken(Box<BrokenSubscription>),
+    /// A row of another table cannot be read.
     #[error("the row {uuid} of {table} cannot be read: {reason}; correct or delete it")]
     BadRow {
         /// The table.
@@ -166,6 +169,7 @@ impl StoreError {
             | Self::SettingsChanged
             | Self::NameTaken(_)
             | Self::NoPatterns
+            | Self::Broken(_)
             | Self::BadRow { .. }
             | Self::Unstorable { .. } => false,
         }

@@ -82,7 +82,9 @@ pub use log::{
 };
 pub use replays::{Candidate, NewReplay, Replay, ReplaySource, ReplayState, ReplayStep};
 pub use restore::{has_tables_of_decnet, restore_tables};
+pub use standing::Standings;
 pub use store::Store;
+pub use subscriptions::{BrokenSubscription, Met};
 pub use tokens::TokenRow;
 pub use types::{
     AcknowledgeOutcome, AttemptRecord, BadRow, BreakerPhase, BreakerState, Claimed, Counts,

@@ -116,7 +116,7 @@ impl Store {
         }
         match subscriptions::find(txn.conn(), &found.subscription).await {
             Ok(None) => return txn.unused(RetryOutcome::SubscriptionGone).await,
-            Ok(Some(_)) | Err(StoreError::BadRow { .. }) => {}
+            Ok(Some(_)) | Err(StoreError::Broken(_)) => {}
             Err(error) => return Err(error),
         }
         redelivery::requeue(&txn, &[id]).await?;

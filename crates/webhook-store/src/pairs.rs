@@ -38,7 +38,7 @@ impl Store {
                 redelivery::bury(&txn, uuid).await?;
                 !abandon(&txn, uuid, position).await?.is_empty()
             }
-            Err(StoreError::BadRow { .. }) => false,
+            Err(StoreError::Broken(_)) => false,
             Err(error) => return Err(error),
         };
         if !changed {

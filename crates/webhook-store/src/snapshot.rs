@@ -18,10 +18,11 @@ impl Store {
         crate::failpoints::crash_point!(READING, Err(crate::failpoints::away()));
         let txn = self.begin_read().await?;
         let version = store::config_version(&txn).await?;
-        let (subscriptions, skipped) = subscriptions::all(&txn).await?;
+        let (subscriptions, broken) = subscriptions::all(&txn).await?;
         let states = state::Entity::find().all(&txn).await?;
         let pairs = pair::Entity::find().all(&txn).await?;
         txn.rollback().await?;
+        let skipped = subscriptions::bad_rows(&broken);
         let snapshot = assemble(version, subscriptions, skipped, states, pairs);
         self.warn_of(&snapshot.skipped);
         Ok(snapshot)

@@ -5,29 +5,40 @@ use std::collections::HashMap;
 use sea_orm::EntityTrait;
 use webhook_model::{State, Subscription, UtcTime};
 
-use crate::{BreakerState, Standing, Store, StoreError, entities::state, subscriptions};
+use crate::{
+    BreakerState, BrokenSubscription, Standing, Store, StoreError, entities::state, subscriptions,
+};
+
+/// All subscriptions as people want to see them.
+#[derive(Debug, Clone)]
+pub struct Standings {
+    /// Every row that can be read, by `created_at`.
+    pub standings: Vec<Standing>,
+    /// The others.
+    pub broken: Vec<BrokenSubscription>,
+}
 
 impl Store {
-    /// All subscriptions by `created_at`, read at one moment. Rows that cannot be read are skipped
-    /// with a warning.
-    pub async fn standings(&self) -> Result<Vec<Standing>, StoreError> {
+    /// All subscriptions, read at one moment. Of rows that cannot be read the log warns, too.
+    pub async fn standings(&self) -> Result<Standings, StoreError> {
         let txn = self.begin_read().await?;
-        let (subscriptions, skipped) = subscriptions::all(&txn).await?;
+        let (subscriptions, broken) = subscriptions::all(&txn).await?;
         let states = state::Entity::find().all(&txn).await?;
         txn.rollback().await?;
-        self.warn_of(&skipped);
+        self.warn_of(&subscriptions::bad_rows(&broken));
         let states: HashMap<&str, &state::Model> = states
             .iter()
             .map(|state| (state.uuid.as_str(), state))
             .collect();
         let now = UtcTime::now();
-        Ok(subscriptions
+        let standings = subscriptions
             .into_iter()
             .map(|subscription| {
                 let state = states.get(subscription.uuid.as_str()).copied();
                 Standing::of(subscription, state, now)
             })
-            .collect())
+            .collect();
+        Ok(Standings { standings, broken })
     }
 
     /// How a subscription stands that was read before.

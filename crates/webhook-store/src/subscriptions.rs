@@ -1,12 +1,14 @@
 //! Creating, reading, changing and deleting subscriptions (contract §2 and §5).
 
+mod broken;
 mod patch;
 mod row;
 
+pub use broken::{BrokenSubscription, Met};
 pub(crate) use row::{patterns, patterns_text};
 
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, QuerySelect, SqlErr,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, QuerySelect, SqlErr,
     sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
 use webhook_model::{State, Subscription};
@@ -70,20 +72,34 @@ impl Store {
     /// One subscription. Any string may be asked for.
     ///
     /// # Errors
-    /// [`StoreError::BadRow`] when the row is there but cannot be read.
+    /// [`StoreError::Broken`] when the row is there but cannot be read.
     pub async fn get(&self, uuid: &str) -> Result<Option<Subscription>, StoreError> {
         find(self.db(), uuid).await
     }
 
+    /// One subscription as `patch` meets it: what of the row cannot be read is taken from the patch.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] when something cannot be read that the patch does not supply.
+    pub async fn meet(
+        &self,
+        uuid: &str,
+        patch: &SubscriptionPatch,
+    ) -> Result<Option<Met>, StoreError> {
+        let backend = self.db().get_database_backend();
+        one(self.db(), &by_uuid(backend, uuid), patch).await
+    }
+
     /// All subscriptions by `created_at`. Rows that cannot be read are skipped with a warning.
     pub async fn list(&self) -> Result<Vec<Subscription>, StoreError> {
-        let (subscriptions, bad) = all(self.db()).await?;
-        self.warn_of(&bad);
+        let (subscriptions, broken) = all(self.db()).await?;
+        self.warn_of(&bad_rows(&broken));
         Ok(subscriptions)
     }
 
     /// Changes a subscription; `None` when there is none. What the patch leaves as it was is not
-    /// written, and a patch that changes nothing leaves `updated_at` alone.
+    /// written, and a patch that changes nothing leaves `updated_at` alone. A row that cannot be read is
+    /// mended by a patch that supplies what is wrong with it.
     ///
     /// The pairs are brought in line in the same transaction: filters that stay keep their pair, a
     /// filter that goes ends its pair before `position` and one that comes begins there.
@@ -97,26 +113,27 @@ impl Store {
             return Err(StoreError::NoPatterns);
         }
         let txn = self.begin_write().await?;
-        let Some(old) = find_locked(&txn, uuid).await? else {
+        let Some(met) = lock(&txn, uuid, &patch).await? else {
             return txn.unused(None).await;
         };
+        let old = &met.subscription;
         if let Some(change) = &patch.settings
             && change.from != old.settings
         {
             return txn.unused(()).await.and(Err(StoreError::SettingsChanged));
         }
-        let mut new = patch::apply(&old, patch);
-        let changes = row::changes(&txn, &old, &new);
+        let mut new = patch::apply(old, patch);
+        let changes = row::changes(&txn, &met, &new);
         if changes.is_empty() && new.settings == old.settings {
             let unchanged = Patched {
-                subscription: old,
+                subscription: met.subscription,
                 changed: false,
                 ended: Vec::new(),
             };
             return txn.unused(Some(unchanged)).await;
         }
         txn.room().check(&new)?;
-        if new.name != old.name {
+        if new.name != old.name || met.mends("name") {
             check_name(&txn, &new).await?;
         }
         new.updated_at = txn.now();
@@ -133,13 +150,15 @@ impl Store {
         if new.settings != old.settings {
             settings::write(&txn, uuid, &new.settings).await?;
         }
-        if (&new.url, &new.secret, &new.settings) != (&old.url, &old.secret, &old.settings) {
+        if !met.mended.is_empty()
+            || (&new.url, &new.secret, &new.settings) != (&old.url, &old.secret, &old.settings)
+        {
             redelivery::due_now(&txn, uuid, new.settings.ordered()).await?;
         }
         let ended = pairs::reconcile(&txn, &new, position).await?.ended;
         txn.bump_epoch(uuid).await?;
         fingerprint::write(&txn, &new).await?;
-        if new.state != old.state {
+        if new.state != old.state || met.mends("enabled") {
             state::Entity::update(breaker::reset(uuid))
                 .exec(txn.conn())
                 .await?;
@@ -178,29 +197,32 @@ impl Store {
 /// Reads every row there is, in the order of the API.
 pub(crate) async fn all(
     conn: &impl ConnectionTrait,
-) -> Result<(Vec<Subscription>, Vec<BadRow>), StoreError> {
+) -> Result<(Vec<Subscription>, Vec<BrokenSubscription>), StoreError> {
     let select = row::select(conn.get_database_backend());
     let mut settings = settings::all(conn).await?;
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    let (mut good, mut broken) = (Vec::new(), Vec::new());
+    let as_it_is = SubscriptionPatch::default();
     for found in conn.query_all(&select).await? {
-        match row::decode(&found).and_then(|row| with_settings(row, |uuid| settings.remove(uuid))) {
-            Ok(subscription) => good.push(subscription),
-            Err(row) => bad.push(row),
+        match row::decode(&found, &as_it_is, |uuid| settings.remove(uuid)) {
+            Ok(met) => good.push(met.subscription),
+            Err(row) => broken.push(*row),
         }
     }
     good.sort_by(|a, b| (a.created_at, &a.uuid).cmp(&(b.created_at, &b.uuid)));
-    Ok((good, bad))
+    Ok((good, broken))
+}
+
+pub(crate) fn bad_rows(broken: &[BrokenSubscription]) -> Vec<BadRow> {
+    broken.iter().map(BrokenSubscription::bad_row).collect()
 }
 
 pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     uuid: &str,
 ) -> Result<Option<Subscription>, StoreError> {
-    let backend = conn.get_database_backend();
-    let select = row::select(backend)
-        .and_where(backend::is_exactly(backend, Column::Uuid, uuid))
-        .to_owned();
-    one(conn, &select).await
+    let select = by_uuid(conn.get_database_backend(), uuid);
+    let met = one(conn, &select, &SubscriptionPatch::default()).await?;
+    Ok(met.map(|met| met.subscription))
 }
 
 /// Reads a row and keeps others from writing it until the transaction ends. The row of
@@ -210,52 +232,42 @@ pub(crate) async fn find_locked(
     txn: &WriteTxn,
     uuid: &str,
 ) -> Result<Option<Subscription>, StoreError> {
+    let met = lock(txn, uuid, &SubscriptionPatch::default()).await?;
+    Ok(met.map(|met| met.subscription))
+}
+
+async fn lock(
+    txn: &WriteTxn,
+    uuid: &str,
+    patch: &SubscriptionPatch,
+) -> Result<Option<Met>, StoreError> {
     state::Entity::find_by_id(uuid)
         .lock_exclusive()
         .one(txn.conn())
         .await?;
-    let select = row::select(txn.backend())
-        .and_where(backend::is_exactly(txn.backend(), Column::Uuid, uuid))
-        .lock_exclusive()
-        .to_owned();
-    one(txn.conn(), &select).await
+    let select = by_uuid(txn.backend(), uuid).lock_exclusive().to_owned();
+    one(txn.conn(), &select, patch).await
+}
+
+fn by_uuid(backend: DbBackend, uuid: &str) -> SelectStatement {
+    row::select(backend)
+        .and_where(backend::is_exactly(backend, Column::Uuid, uuid))
+        .to_owned()
 }
 
 async fn one(
     conn: &impl ConnectionTrait,
     select: &SelectStatement,
-) -> Result<Option<Subscription>, StoreError> {
+    patch: &SubscriptionPatch,
+) -> Result<Option<Met>, StoreError> {
     let Some(found) = conn.query_one(select).await? else {
         return Ok(None);
     };
-    let bad = |bad: BadRow| StoreError::BadRow {
-        table: "webhook_subscriptions",
-        uuid: bad.uuid,
-        reason: bad.reason,
-    };
-    let found = row::decode(&found).map_err(bad)?;
-    let settings = settings::of(conn, &found.uuid).await?;
-    with_settings(found, |_| Some(settings))
+    let uuid: String = found.try_get("", "uuid")?;
+    let settings = settings::of(conn, &uuid).await?;
+    row::decode(&found, patch, |_| Some(settings))
         .map(Some)
-        .map_err(bad)
-}
-
-/// Adds what a second table says.
-fn with_settings(
-    subscription: Subscription,
-    stored: impl FnOnce(&str) -> Option<settings::Stored>,
-) -> Result<Subscription, BadRow> {
-    match stored(&subscription.uuid) {
-        None => Ok(subscription),
-        Some(Ok(settings)) => Ok(Subscription {
-            settings,
-            ..subscription
-        }),
-        Some(Err(reason)) => Err(BadRow {
-            uuid: subscription.uuid,
-            reason: format!("webhook_settings: {reason}"),
-        }),
-    }
+        .map_err(StoreError::Broken)
 }
 
 /// Tells a taken name before the database does, which also works where DECNET's table compares

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use webhook_delivery::{EgressPolicy, Refusal};
 use webhook_model::{
-    EndpointUrl, FieldError, Secret, Settings, SimpleEvent, Subscription, SubscriptionName,
-    TopicPattern, merge_patterns,
+    EndpointUrl, FieldError, Secret, Settings, SimpleEvent, SubscriptionName, TopicPattern,
+    merge_patterns,
 };
-use webhook_store::{NewSubscription, SettingsChange, SubscriptionPatch};
+use webhook_store::{Met, NewSubscription, SettingsChange, SubscriptionPatch};
 
 pub(super) use self::settings::REDACTED;
 use self::settings::SettingsPatch;
@@ -173,6 +173,11 @@ impl Patch {
         self.settings != SettingsPatch::default() || self.rest.url.is_some()
     }
 
+    /// All but the settings.
+    pub(super) fn rest(&self) -> &SubscriptionPatch {
+        &self.rest
+    }
+
     /// The endpoint that it is to have.
     pub(super) fn url(&self) -> Option<&EndpointUrl> {
         self.rest.url.as_ref()
@@ -183,10 +188,11 @@ impl Patch {
         (self.rest.url.as_ref()).is_some_and(EndpointUrl::is_redacted)
     }
 
-    /// The patch with the credentials of the URL that there is.
-    pub(super) fn with_credentials_of(mut self, old: &EndpointUrl) -> Result<Self, Problem> {
+    /// The patch with the credentials of the URL that there is, if that can be read.
+    pub(super) fn with_credentials_of(mut self, old: &Met) -> Result<Self, Problem> {
         if let Some(url) = self.rest.url {
-            let Some(url) = url.unredacted(old) else {
+            let known = (!old.mends("url")).then_some(&old.subscription.url);
+            let Some(url) = known.and_then(|known| url.unredacted(known)) else {
                 return Err(Problem::Invalid(vec![FieldError::new("url", REDACTED_URL)]));
             };
             self.rest.url = Some(url);
@@ -197,10 +203,13 @@ impl Patch {
     /// What the store has to write, all settings among it.
     ///
     /// Headers are secrets of the endpoint that they were given for, so none goes along to another
-    /// origin unless whoever sends it there has it.
-    pub(super) fn onto(self, old: Subscription) -> Result<SubscriptionPatch, Problem> {
+    /// origin unless whoever sends it there has it. Where the URL that there is cannot be read, any is
+    /// another.
+    pub(super) fn onto(self, met: Met) -> Result<SubscriptionPatch, Problem> {
+        let hides = met.mends("url");
+        let old = met.subscription;
         let url = self.rest.url.as_ref().map(EndpointUrl::url);
-        let moves = url.is_some_and(|url| url.origin() != old.url.url().origin());
+        let moves = url.is_some_and(|url| hides || url.origin() != old.url.url().origin());
         if moves && !old.settings.headers().is_empty() && !self.settings.gives_all_headers() {
             let detail = "must be given again, with their values, or as {} for none: the URL leads to \
                           another origin than the one that they were given for";

@@ -1,14 +1,14 @@
 //! A subscription as answers show it: contract §2's fields, then this project's own.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 use webhook_bus::Bus;
-use webhook_model::{Secret, UtcTime};
-use webhook_store::Standing;
+use webhook_model::{Secret, Settings, UtcTime};
+use webhook_store::{BrokenSubscription, Standing};
 
-use super::input::REDACTED;
+use super::{broken::faults, input::REDACTED};
 
 /// A subscription. It has a secret, which only the answer to its create shows.
 #[derive(Serialize, ToSchema)]
@@ -43,9 +43,10 @@ pub(crate) struct SubscriptionBody {
     created_at: UtcTime,
     #[schema(value_type = String, format = DateTime, example = "2026-04-24T11:59:00.000000Z")]
     updated_at: UtcTime,
-    /// Each begins with its kind: `insecure_url:`, `unverifiable_secret:`, `uncovered_pattern:`,
-    /// `bad_pattern:` (a member of the list that DECNET stored and that is no pattern), and where a URL
-    /// was entered `unresolved_host:`.
+    /// Each begins with its kind: `bad_name:` (one that DECNET stored), `insecure_url:`, `unverifiable_secret:`, `uncovered_pattern:`,
+    /// `bad_pattern:` (a member of the list that DECNET stored and that is no pattern), `broken_field:`
+    /// (a field that cannot be read, shown empty; nothing is delivered until a change supplies it), and
+    /// where a URL was entered `unresolved_host:`.
     #[schema(example = json!([]))]
     warnings: Vec<String>,
     /// `active`, `paused` (by an operator) or `tripped` (by the circuit breaker).
@@ -145,11 +146,54 @@ impl SubscriptionBody {
             ordered: settings.ordered(),
             timeout_seconds: settings.timeout_seconds(),
             redelivery_schedule: settings.redelivery_schedule().to_vec(),
-            headers: (settings.headers().iter())
-                .map(|header| (header.name().to_owned(), REDACTED))
-                .collect(),
+            headers: headers(settings),
         }
     }
+
+    /// One that cannot be read, as far as it can.
+    pub(super) fn broken(row: &BrokenSubscription) -> Self {
+        let settings = &row.settings;
+        Self {
+            uuid: row.uuid.clone(),
+            name: row.name.clone(),
+            url: row.url.clone(),
+            topic_patterns: (row.topic_patterns.iter())
+                .map(|pattern| pattern.as_str().to_owned())
+                .collect(),
+            enabled: row.state.enabled(),
+            consecutive_failures: row.consecutive_failures,
+            last_success_at: row.last_success_at,
+            last_failure_at: row.last_failure_at,
+            last_error: row.last_error.clone(),
+            auto_disabled_at: row.state.auto_disabled_at(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            warnings: (faults(row).iter())
+                .map(|fault| format!("broken_field: {fault}"))
+                .collect(),
+            state: row.state.as_str(),
+            paused_until: None,
+            next_probe_at: None,
+            max_in_flight: settings.max_in_flight(),
+            rate_per_second: settings.rate_per_second(),
+            burst: settings.burst().unwrap_or(0),
+            ordered: settings.ordered(),
+            timeout_seconds: settings.timeout_seconds(),
+            redelivery_schedule: settings.redelivery_schedule().to_vec(),
+            headers: headers(settings),
+        }
+    }
+
+    /// The order of the list.
+    pub(super) fn by_creation(&self, other: &Self) -> Ordering {
+        (self.created_at, &self.uuid).cmp(&(other.created_at, &other.uuid))
+    }
+}
+
+fn headers(settings: &Settings) -> BTreeMap<String, &'static str> {
+    (settings.headers().iter())
+        .map(|header| (header.name().to_owned(), REDACTED))
+        .collect()
 }
 
 impl SubscriptionBody {

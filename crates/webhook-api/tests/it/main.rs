@@ -4,6 +4,7 @@
 mod acknowledging;
 mod auth;
 mod bodies;
+mod broken_rows;
 mod client;
 mod connections;
 mod cors;

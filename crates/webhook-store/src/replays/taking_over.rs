@@ -32,7 +32,7 @@ impl Store {
         }
         match subscriptions::find(self.db(), source).await {
             Ok(None) => {}
-            Ok(Some(_)) | Err(StoreError::BadRow { .. }) => return Ok(ReplaySource::Exists),
+            Ok(Some(_)) | Err(StoreError::Broken(_)) => return Ok(ReplaySource::Exists),
             Err(error) => return Err(error),
         }
         let kept: Option<i64> = delivery::Entity::find()

@@ -1,7 +1,7 @@
 //! Contract §5: in DECNET's own database, beside DECNET.
 
-use webhook_model::State;
-use webhook_store::{Store, StoreError};
+use webhook_model::{EndpointUrl, State};
+use webhook_store::{Store, StoreError, SubscriptionPatch};
 
 use crate::support::*;
 
@@ -10,6 +10,7 @@ on_each_engine!(
     nothing_is_made_before_decnets_tables,
     a_table_older_than_the_breaker_gets_its_column,
     a_row_that_breaks_keeps_its_pairs,
+    a_broken_row_is_mended_by_what_it_lacks,
     what_decnet_changes_itself_is_noticed,
 );
 
@@ -226,17 +227,17 @@ async fn a_row_that_cannot_be_read_stops_no_other() {
         assert!(bad.reason.contains(reason), "{bad:?}");
         for error in [
             store.get(uuid).await.unwrap_err(),
-            store.patch(uuid, enabled(false), &at(1)).await.unwrap_err(),
+            store
+                .patch(uuid, SubscriptionPatch::default(), &at(1))
+                .await
+                .unwrap_err(),
         ] {
-            let StoreError::BadRow {
-                uuid: named,
-                reason,
-                ..
-            } = &error
-            else {
+            let StoreError::Broken(broken) = &error else {
                 panic!("{error:?}");
             };
-            assert_eq!((named.as_str(), reason), (uuid, &bad.reason));
+            assert_eq!(broken.uuid, uuid);
+            assert_eq!(broken.faults.len(), 1);
+            assert_eq!(broken.faults[0].to_string(), bad.reason);
             assert!(!error.is_connection());
         }
     }
@@ -338,6 +339,45 @@ async fn a_row_without_an_id_stops_no_other() {
         store.snapshot().await.unwrap().skipped[0].uuid,
         "(unreadable)"
     );
+}
+
+async fn a_broken_row_is_mended_by_what_it_lacks(database: Database) {
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    let rows = [
+        ("list", "https://siem.example/", "no list", "topic_patterns"),
+        ("url", "ftp://u:hunter2@siem.example/", r#"["a"]"#, "url"),
+    ];
+    for (uuid, url, patterns, _) in rows {
+        decnet.insert(uuid, uuid, url, patterns).await;
+    }
+    let store = database.open().await;
+    let standings = store.standings().await.unwrap();
+    assert!(standings.standings.is_empty());
+    assert_eq!(standings.broken.len(), rows.len());
+    for (uuid, _, _, field) in rows {
+        let refused = store.patch(uuid, enabled(true), &at(1)).await.unwrap_err();
+        let StoreError::Broken(broken) = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(broken.faults[0].field, field);
+        assert!(!refused.to_string().contains("hunter2"), "{refused}");
+    }
+
+    let url = EndpointUrl::parse("https://new.example/").unwrap();
+    let patch = SubscriptionPatch {
+        url: Some(url.clone()),
+        ..SubscriptionPatch::default()
+    };
+    let mended = store.patch("url", patch, &at(2)).await.unwrap().unwrap();
+    assert!(mended.changed);
+    assert_eq!(store.get("url").await.unwrap().unwrap().url, url);
+    let patch = repatterned(&["a.b"]);
+    store.patch("list", patch, &at(2)).await.unwrap().unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    assert!(snapshot.skipped.is_empty());
+    assert_eq!(live(&snapshot, "list"), ["a.b 2"]);
+    assert_eq!(live(&snapshot, "url"), ["a 2"]);
 }
 
 async fn a_row_that_breaks_keeps_its_pairs(database: Database) {

@@ -152,7 +152,7 @@ async fn settings_that_cannot_be_read_are_told_without_their_values(database: Da
             .run(&format!("UPDATE webhook_settings SET {column} = {value}"))
             .await;
         let error = store.get(&made.uuid).await.unwrap_err();
-        assert!(matches!(error, StoreError::BadRow { .. }));
+        assert!(matches!(error, StoreError::Broken(_)));
         assert!(error.to_string().contains("webhook_settings"), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
         assert_eq!(store.snapshot().await.unwrap().skipped.len(), 1);

@@ -109,7 +109,7 @@ async fn what_is_held_back_is_seen_while_it_is(database: Database) {
     let seen = async || {
         let one = store.get(&made.uuid).await.unwrap().unwrap();
         let one = store.standing(one).await.unwrap();
-        let all = store.standings().await.unwrap();
+        let all = store.standings().await.unwrap().standings;
         assert_eq!(all.len(), 1);
         let found = (one.paused_until, one.next_probe_at);
         assert_eq!((all[0].paused_until, all[0].next_probe_at), found);
