@@ -11,17 +11,17 @@ pub(crate) fn banner(command: &str, settings: &ServerSettings) {
         "{BOLD}decnet {command}{BOLD:#} {DIM}{}{DIM:#}",
         env!("CARGO_PKG_VERSION")
     );
-    fact("data directory", settings.data_dir.path().display());
+    fact("data directory", shown(settings.data_dir.path().display()));
     let from = |origin: &Option<String>| match origin {
-        Some(origin) => format!(" {DIM}({origin}){DIM:#}"),
+        Some(origin) => format!(" {DIM}({}){DIM:#}", shown(origin)),
         None => String::new(),
     };
     let origins = &settings.origins;
-    let url = settings.database.shown_url();
+    let url = shown(settings.database.shown_url());
     fact("database", format_args!("{url}{}", from(&origins.database)));
     fact(
         "bus",
-        format_args!("{}{}", settings.bus, from(&origins.bus)),
+        format_args!("{}{}", shown(&settings.bus), from(&origins.bus)),
     );
     let mut files: Vec<&Path> = Vec::new();
     for (_, file) in &origins.borrowed {
@@ -34,9 +34,14 @@ pub(crate) fn banner(command: &str, settings: &ServerSettings) {
         let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
         fact(
             "of DECNET",
-            format_args!("{} from {}", names.join(", "), file.display()),
+            format_args!("{} from {}", names.join(", "), shown(file.display())),
         );
     }
+}
+
+/// Paths may have any character but NUL in them.
+pub(crate) fn shown(value: impl std::fmt::Display) -> String {
+    output::printable(&value.to_string())
 }
 
 /// One line of it.

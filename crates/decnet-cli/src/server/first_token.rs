@@ -41,7 +41,7 @@ pub(crate) fn first_token(key: &JwtKey, data_dir: &DataDir) -> anyhow::Result<Op
         "admin token",
         format_args!(
             "{} (valid for 30 days; the file goes when the token is used)",
-            path.display()
+            super::banner::shown(path.display())
         ),
     );
     Ok(awaited(key, &token))

@@ -96,6 +96,17 @@ async fn a_server_says_where_everything_is() {
 }
 
 #[tokio::test]
+async fn a_directory_whose_name_steers_a_terminal_is_shown_without() {
+    let dir = data_dir();
+    let strange = dir.path().join("a\n\u{1b}[31mb");
+    let decnet = Decnet::serve(&strange).await;
+    let log = decnet.log().all().join("\n");
+    let shown = format!("{}/a\u{fffd}\u{fffd}[31mb", dir.path().display());
+    assert!(log.contains(&shown), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+}
+
+#[tokio::test]
 async fn a_second_worker_on_the_same_journal_is_refused() {
     let dir = data_dir();
     let _first = Decnet::webhook(dir.path()).await;

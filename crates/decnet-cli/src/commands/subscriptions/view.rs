@@ -14,6 +14,9 @@ const HELD_BACK: usize = 2;
 /// Most of a cause in a list; one subscription is shown with all of it.
 const CAUSE_CHARS: usize = 60;
 
+/// Most of a list's patterns, in characters: the widest cell is the width of its column in every row.
+const PATTERNS_CHARS: usize = 80;
+
 /// What the API answers. Unknown fields of later servers are ignored.
 #[derive(Deserialize)]
 pub(super) struct Subscription {
@@ -112,7 +115,7 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
                 subscription.state().into(),
                 subscription.held_back().unwrap_or("-".into()),
                 subscription.url.clone(),
-                subscription.topic_patterns.join(" "),
+                first_patterns(&subscription.topic_patterns),
                 output::moment(subscription.last_success_at.as_deref()),
                 subscription.consecutive_failures.to_string(),
             ];
@@ -143,6 +146,23 @@ pub(super) fn list(subscriptions: &[Subscription]) -> anyhow::Result<()> {
         &["NAME", "STATE", "LAST SUCCESS", "UUID"],
         rows,
     )?)
+}
+
+/// As many patterns as there is room for, at least one of which the beginning is shown, and how many
+/// more there are.
+fn first_patterns(patterns: &[String]) -> String {
+    let mut text = String::new();
+    for (index, pattern) in patterns.iter().enumerate() {
+        if index == 0 {
+            text = output::short(pattern, PATTERNS_CHARS);
+        } else if text.chars().count() + 1 + pattern.chars().count() <= PATTERNS_CHARS {
+            text.push(' ');
+            text.push_str(pattern);
+        } else {
+            return format!("{text} … +{}", patterns.len() - index);
+        }
+    }
+    text
 }
 
 pub(super) fn one(subscription: &Subscription) -> anyhow::Result<()> {
@@ -201,5 +221,30 @@ impl Settings {
             ("timeout", format!("{}s", self.timeout_seconds)),
             ("schedule", schedule_text(&self.redelivery_schedule)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_patterns_is_cut() {
+        let named = |count: usize| -> Vec<String> {
+            (0..count).map(|n| format!("decky.d{n:03}.state")).collect()
+        };
+        assert_eq!(first_patterns(&[]), "");
+        assert_eq!(
+            first_patterns(&named(2)),
+            "decky.d000.state decky.d001.state"
+        );
+        let cut = first_patterns(&named(300));
+        assert!(
+            cut.starts_with("decky.d000.state decky.d001.state "),
+            "{cut}"
+        );
+        assert!(cut.ends_with(" decky.d003.state … +296"), "{cut}");
+        let long = first_patterns(&["x".repeat(500), "a.b".to_owned()]);
+        assert_eq!(long, format!("{}… … +1", "x".repeat(PATTERNS_CHARS)));
     }
 }
