@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use webhook_api::{ApiStats, Scrape};
-use webhook_bus::{Bus, FeedStatus};
+use webhook_bus::{Bus, FeedStatus, SocketCounts};
 use webhook_model::{State, UtcTime};
 use webhook_store::Store;
 use webhook_worker::{
@@ -61,13 +61,21 @@ pub(crate) struct Metrics {
     stats: ApiStats,
     /// Where a broker is drained.
     feed: Option<FeedStatus>,
+    /// Where the bus socket is served.
+    socket: Option<SocketCounts>,
     histograms: PrometheusHandle,
     readings: Readings,
     started: UtcTime,
 }
 
 impl Metrics {
-    pub(crate) fn new(store: Store, bus: Bus, tells: Tells, feed: Option<FeedStatus>) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Store,
+        bus: Bus,
+        tells: Tells,
+        feed: Option<FeedStatus>,
+        socket: Option<SocketCounts>,
+    ) -> Arc<Self> {
         let buckets = [
             (names::ATTEMPT_DURATION, ATTEMPT_SECONDS),
             (names::DELIVERY_LATENCY, LATENCY_SECONDS),
@@ -96,6 +104,7 @@ impl Metrics {
             status: WorkerStatus::with_timings(timings),
             stats: ApiStats::default(),
             feed,
+            socket,
             histograms: recorder.handle(),
             readings: Readings::new(store, bus),
             started: UtcTime::now(),
@@ -152,6 +161,14 @@ impl Metrics {
         }
         if let Some(status) = &self.feed {
             feed(&page, status);
+        }
+        if let Some(counts) = &self.socket {
+            for (reason, count) in [
+                ("gave_way", counts.gave_way()),
+                ("refused", counts.refused()),
+            ] {
+                page.counter(names::SOCKET_CONNECTIONS_ENDED, [reason], count);
+            }
         }
         let refused = ATTEMPT_RESULTS
             .iter()

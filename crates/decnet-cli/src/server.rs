@@ -21,7 +21,7 @@ use webhook_api::{
     ApiConfig, ApiDeps, ApiServer, FirstToken, ProbeServer, WorkerHere, WorkerReport,
     tokens::JwtSecret,
 };
-use webhook_bus::{Bus, FeedStatus};
+use webhook_bus::{Bus, BusServer, FeedStatus};
 use webhook_delivery::DeliveryClient;
 use webhook_store::Store;
 use webhook_worker::{DrainReport, Phase, WorkerDeps, WorkerStatus};
@@ -125,7 +125,14 @@ impl Server {
         };
         let feed_status = feed.as_ref().map(Feed::status);
         let fed = feed_status.as_ref().map(FeedStatus::connected);
-        let metrics = Metrics::new(store.clone(), bus.clone(), tells, feed_status);
+        let socket_counts = socket.as_ref().map(BusServer::counts);
+        let metrics = Metrics::new(
+            store.clone(),
+            bus.clone(),
+            tells,
+            feed_status,
+            socket_counts,
+        );
         let mut server = Self {
             tasks: PartTasks::default(),
             store,

@@ -60,5 +60,5 @@ pub use jetstream::{Hidden, JetStream, JetStreamConfig, NatsLogin};
 pub use journal::{Gap, Journal, JournalConfig, JournalCopy, JournalLock, Role, check_journal};
 pub use message::Message;
 pub use publication::{Publication, dedup_key};
-pub use socket::{BusServer, SocketConfig, serve_socket};
+pub use socket::{BusServer, SocketConfig, SocketCounts, serve_socket};
 pub use watch::Watch;

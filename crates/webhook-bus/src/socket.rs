@@ -11,6 +11,7 @@ mod bind;
 mod clients;
 pub(crate) mod complaints;
 mod connection;
+mod counts;
 pub(crate) mod frame;
 pub(crate) mod journalling;
 mod reading;
@@ -36,6 +37,7 @@ use crate::{Bus, BusError, Journal, journal::Hold, message::Origin};
 use clients::{CONNECTIONS, Client, Clients, Full, Trusted};
 use complaints::Complaints;
 use connection::Connection;
+pub use counts::SocketCounts;
 use share::Shares;
 
 /// Pause after the system refused a connection, e.g. for want of file descriptors.
@@ -86,6 +88,7 @@ pub struct BusServer {
     config: SocketConfig,
     trusted: Trusted,
     shares: Shares,
+    counts: SocketCounts,
     /// Whether it was told that the file is gone and cannot be made again.
     told_gone: bool,
     _hold: Hold,
@@ -105,6 +108,7 @@ impl BusServer {
             file,
             trusted: Trusted::new(&config.trusted),
             shares: Shares::default(),
+            counts: SocketCounts::default(),
             told_gone: false,
             config,
             _hold: hold,
@@ -114,6 +118,11 @@ impl BusServer {
     /// Where it listens.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// What it counts, also while it runs.
+    pub fn counts(&self) -> SocketCounts {
+        self.counts.clone()
     }
 
     /// Serves until `shutdown`, and returns when the last connection has ended: what was received
@@ -160,6 +169,7 @@ impl BusServer {
             match clients.make_room(uid) {
                 Ok(None) => {}
                 Ok(Some(other)) => {
+                    self.counts.one_gave_way();
                     complaints.warn(|more| {
                         tracing::warn!(
                             client = other.name(),
@@ -171,6 +181,7 @@ impl BusServer {
                     other.leave.cancel();
                 }
                 Err(Full) => {
+                    self.counts.one_refused();
                     complaints.warn(|more| {
                         tracing::warn!(
                             uid,

@@ -139,6 +139,9 @@ metrics! {
     /// Connections to the API that were ended or refused: gave_way to others near the limit, refused
     /// because all were in use, timed_out because the client took too long to send or to read.
     API_CONNECTIONS_ENDED = Counter "decnet_webhook_api_connections_ended_total" ["reason"];
+    /// Connections to the bus socket that were ended or refused: gave_way to others near the limit,
+    /// refused because all were in use.
+    SOCKET_CONNECTIONS_ENDED = Counter "decnet_webhook_socket_connections_ended_total" ["reason"];
     /// Always 1; the label says which version runs.
     BUILD_INFO = Gauge "decnet_webhook_build_info" ["version"];
     /// Start of the process in seconds since 1970.

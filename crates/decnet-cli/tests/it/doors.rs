@@ -380,6 +380,10 @@ async fn what_is_no_request_leaves_no_error_in_the_log() {
         200.0
     );
     assert!(page.get("decnet_webhook_api_connections", &[]).is_some());
+    for reason in ["gave_way", "refused"] {
+        let ended = "decnet_webhook_socket_connections_ended_total";
+        assert_eq!(page.value(ended, &[("reason", reason)]), 0.0);
+    }
     assert!(decnet.terminate().await.success());
     let log = decnet.log().all().join("\n");
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");

@@ -7,7 +7,7 @@ use std::{
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use webhook_bus::{Bus, BusError, BusServer, Role, SocketConfig, Watch};
+use webhook_bus::{Bus, BusError, BusServer, Role, SocketConfig, SocketCounts, Watch};
 use webhook_model::topics;
 use webhook_testkit::{DecnetWorker, Pace, Reloading};
 
@@ -21,6 +21,7 @@ struct Served {
     bus: Bus,
     path: PathBuf,
     shutdown: CancellationToken,
+    counts: SocketCounts,
     server: JoinHandle<()>,
 }
 
@@ -33,12 +34,14 @@ async fn serve() -> Served {
         .unwrap();
     assert_eq!(server.path(), path);
     let shutdown = CancellationToken::new();
+    let counts = server.counts();
     let server = tokio::spawn(server.run(shutdown.clone()));
     Served {
         dir,
         bus,
         path,
         shutdown,
+        counts,
         server,
     }
 }
@@ -407,6 +410,7 @@ async fn clients_beyond_the_limit_are_turned_away() {
     }
     let mut one_more = served.client().await;
     assert_eq!(one_more.receive().await, None);
+    assert_eq!((served.counts.gave_way(), served.counts.refused()), (0, 1));
     clients[0].send("BYE", b"").await;
     assert_eq!(clients[0].receive().await, None);
     let mut next = served.client().await;
@@ -435,6 +439,8 @@ async fn who_says_nothing_gives_way() {
     }
     // The longest silent went first.
     assert_eq!(silent[0].receive().await, None);
+    assert!(served.counts.gave_way() >= 10);
+    assert_eq!(served.counts.refused(), 0);
 }
 
 #[tokio::test]
