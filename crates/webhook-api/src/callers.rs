@@ -188,7 +188,9 @@ mod tests {
     use super::*;
 
     fn holder(callers: &Callers, jti: &str) -> Arc<Holder> {
-        let claims = json!({"uuid": "u", "jti": jti, "exp": 2e9, "iat": 1e9, "typ": "access"});
+        let claims = json!({
+            "uuid": "u", "jti": jti, "exp": 2e9, "iat": 1e9, "iss": "decnet", "typ": "access",
+        });
         let claims = serde_json::from_value(claims).unwrap();
         callers.holder(&claims, Instant::now()).unwrap()
     }
