@@ -187,6 +187,12 @@ async fn a_task_that_panics_ends_the_program_by_its_name_and_nothing_is_lost_on_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "MariaDB: cargo xtask test --full"]
+async fn a_task_that_panics_ends_the_program_and_nothing_is_lost_on_mariadb() {
+    panics(Engines::MariaDb).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_ends_by_itself_ends_the_program_by_its_name_and_nothing_is_lost() {
     tasks_end(Engines::Embedded, "Tasks that end", ENDS, Ending::End).await;
 }
