@@ -104,12 +104,14 @@ impl Store {
         if found.is_none() {
             txn.ensure_state(uuid).await?;
         }
-        let now = Some(UtcTime::now());
-        let mut update = update(uuid, false);
-        update
-            .value(Subscription::LastFailureAt, txn.datetime(now))
-            .value(Subscription::LastError, txn.room().last_error(turn.error));
-        txn.conn().execute(&update).await?;
+        if !turn.error.is_empty() {
+            let now = Some(UtcTime::now());
+            let mut update = update(uuid, false);
+            update
+                .value(Subscription::LastFailureAt, txn.datetime(now))
+                .value(Subscription::LastError, txn.room().last_error(turn.error));
+            txn.conn().execute(&update).await?;
+        }
         let state = state::ActiveModel {
             probe_at: Set(turn.next_probe_at.map(UtcTime::micros)),
             trips: Set(i32::try_from(turn.turns).unwrap_or(i32::MAX)),

@@ -263,7 +263,8 @@ pub struct Trip<'a> {
 /// What it writes after a turn of probing that brought no 2xx.
 #[derive(Debug, Clone, Copy)]
 pub struct FailedTurn<'a> {
-    /// What the last attempt came to, for `last_error`.
+    /// What the last attempt came to, for `last_error`; empty where there was nothing to try, which
+    /// leaves that as it is.
     pub error: &'a str,
     /// When to probe next. `None` gives up: the subscription waits for its operator.
     pub next_probe_at: Option<UtcTime>,

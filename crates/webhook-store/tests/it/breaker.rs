@@ -78,6 +78,12 @@ async fn a_trip_is_probed_and_recovers(database: Database) {
         assert_eq!(failed.breaker.failing_since, Some(since));
         assert_eq!(failed.subscription.last_error.as_deref(), Some("http 500"));
     }
+    // A turn for which there was nothing to try says nothing new.
+    let nothing = turn("", soon(), 3);
+    assert!(store.probe_failed(uuid, 2, nothing).await.unwrap());
+    let failed = view(&store).await;
+    assert_eq!(failed.breaker.trips, 3);
+    assert_eq!(failed.subscription.last_error.as_deref(), Some("http 500"));
     assert!(
         store
             .probe_failed(uuid, 2, turn("http 410", None, 1))
