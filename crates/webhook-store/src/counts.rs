@@ -29,7 +29,11 @@ impl Store {
             let number = unsigned(row.try_get("", "number")?);
             // SQLite answers a comparison with a number that it calls an integer.
             let tripped = row.try_get::<bool>("", "tripped")?;
-            match (row.try_get::<bool>("", "enabled")?, tripped) {
+            // What cannot be read is told with the row, and hides no other.
+            let Ok(enabled) = row.try_get::<bool>("", "enabled") else {
+                continue;
+            };
+            match (enabled, tripped) {
                 (true, _) => counts.active += number,
                 (false, false) => counts.paused += number,
                 (false, true) => counts.tripped += number,

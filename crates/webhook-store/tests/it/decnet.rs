@@ -341,6 +341,24 @@ async fn a_row_without_an_id_stops_no_other() {
     );
 }
 
+/// SQLite takes any text into a column of booleans.
+#[tokio::test]
+async fn a_row_whose_enabled_cannot_be_read_is_counted_nowhere_and_hides_no_other() {
+    let database = Database::new();
+    let decnet = database.decnet().await;
+    decnet.create_tables().await;
+    for name in ["well", "odd"] {
+        let url = "https://siem.example/";
+        decnet.insert(name, name, url, r#"["a"]"#).await;
+    }
+    decnet
+        .run("UPDATE webhook_subscriptions SET enabled = 'true' WHERE name = 'odd'")
+        .await;
+    let store = database.open().await;
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.active, counts.paused, counts.tripped), (1, 0, 0));
+}
+
 async fn a_broken_row_is_mended_by_what_it_lacks(database: Database) {
     let decnet = database.decnet().await;
     decnet.create_tables().await;
