@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 use webhook_model::{FieldError, UtcTime};
 use webhook_store::TokenRow;
 
@@ -141,8 +142,15 @@ pub(crate) async fn revoke(call: Call) -> Answer {
                 expires_at: UtcTime::from_micros(now.micros() + REVOKED_FOR_MICROS),
                 revoked_at: Some(now),
             };
-            let known = api.deps.store.token(&row.jti).await?.is_some();
-            api.deps.store.revoke_token(&row).await?;
+            let store = &api.deps.store;
+            let mut known = store.token(&row.jti).await?.is_some();
+            store.revoke_token(&row).await?;
+            // The ids that are minted here are in lower case, however somebody writes them.
+            let minted = Uuid::try_parse(&row.jti).map(|id| id.hyphenated().to_string());
+            if let Some(jti) = minted.ok().filter(|jti| !known && *jti != row.jti) {
+                known = store.token(&jti).await?.is_some();
+                store.revoke_token(&TokenRow { jti, ..row.clone() }).await?;
+            }
             tracing::info!(jti = ?row.jti, known, by = ?caller.username, "token revoked");
             Ok(known)
         })
