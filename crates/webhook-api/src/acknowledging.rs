@@ -90,6 +90,7 @@ pub(crate) async fn one(call: Call) -> Answer {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn matching(call: Call) -> Answer {
+    call.without_body()?;
     let (caller, wanted) = (call.caller()?, dead_letters(call.query())?);
     let acknowledged = call
         .api

@@ -180,6 +180,7 @@ pub(crate) struct Purged {
         (status = 503, response = crate::openapi::Away),
     ))]
 pub(crate) async fn purge(call: Call) -> Answer {
+    call.without_body()?;
     let (caller, wanted) = (call.caller()?, dead_letters(call.query())?);
     let purged = call
         .api

@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, future::Future, panic::AssertUnwindSafe, sync::
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, StatusCode},
+    http::{
+        Method, StatusCode,
+        header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    },
     web::{self, Payload, ServiceConfig},
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use tracing::Instrument;
+use webhook_model::FieldError;
 
 use crate::{
     acknowledging,
@@ -99,6 +103,19 @@ impl Call {
     pub(crate) fn segment(&self) -> Option<String> {
         let segment: String = self.request.match_info().load().ok()?;
         (!segment.is_empty() && !segment.contains('\0')).then_some(segment)
+    }
+
+    /// Refuses a body, of which a route would take no notice.
+    pub(crate) fn without_body(&self) -> Result<(), Problem> {
+        let headers = self.request.headers();
+        let is_empty = headers
+            .get(CONTENT_LENGTH)
+            .is_none_or(|length| length.as_bytes() == b"0");
+        if is_empty && !headers.contains_key(TRANSFER_ENCODING) {
+            return Ok(());
+        }
+        let detail = "is not read by this route: say which ones in the query";
+        Err(Problem::Invalid(vec![FieldError::new("body", detail)]))
     }
 
     /// What follows the `?`.

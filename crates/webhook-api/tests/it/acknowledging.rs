@@ -39,6 +39,16 @@ async fn dead_letters_and_no_others_are_acknowledged() {
         let refused = acknowledge(&format!("acknowledge{wrong}")).await;
         assert_eq!(refused.status, 422, "{wrong}");
     }
+    // What is said in a body is not said to it.
+    let body = Some(json!({"subscription": "another"}));
+    for method in [("POST", "/acknowledge"), ("DELETE", "")] {
+        let path = format!("{ROUTE}{}?status=dead", method.1);
+        let refused = server.send(method.0, &path, body.as_ref()).await;
+        refused.wrong_fields(&[(
+            "body",
+            "is not read by this route: say which ones in the query",
+        )]);
+    }
     let path = format!("acknowledge?status=dead&subscription={uuid}");
     let done = acknowledge(&path).await;
     assert_eq!(
