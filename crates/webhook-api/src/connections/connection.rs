@@ -332,12 +332,12 @@ impl Connection {
         }
     }
 
-    /// Ends it now or with what it is answering.
+    /// Ends it now, or with what it is answering or about to be asked.
     pub(super) fn end_when_idle(&self) {
         let is_idle = {
             let mut state = self.state();
             state.ends_when_idle = true;
-            state.requests == 0 && !state.is_answering
+            state.is_idle() && !state.is_answering
         };
         if is_idle {
             self.end(Ended::Drained);
@@ -394,7 +394,7 @@ impl Connection {
         state.unread_since = None;
         if state.requests == 0 {
             state.is_answering = false;
-            if state.ends_when_idle {
+            if state.ends_when_idle && state.is_idle() {
                 state.ended.get_or_insert(Ended::Drained);
             }
         }
@@ -406,6 +406,12 @@ impl Connection {
 }
 
 impl State {
+    /// Whether nobody is asking for anything. Whose head has come in part is: its body, which is read
+    /// later, must not seem to be cut off.
+    fn is_idle(&self) -> bool {
+        self.requests == 0 && self.asking_since.is_none()
+    }
+
     fn wake_later(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),

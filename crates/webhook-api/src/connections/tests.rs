@@ -173,3 +173,21 @@ fn a_body_that_does_not_come_is_of_no_use() {
     assert!(is_ended(&open[1]) && !is_ended(&open[0]));
     drop((body, requests));
 }
+
+#[test]
+fn who_is_asking_when_the_server_stops_is_answered_first() {
+    let rig = Rig::new();
+    let idle = rig.admit("192.0.2.1", 0).unwrap();
+    let asking = rig.admit("192.0.2.2", 0).unwrap();
+    asking.asks();
+    rig.connections.drain();
+    assert!(is_ended(&idle) && !is_ended(&asking));
+    asking.flushed();
+    assert!(!is_ended(&asking), "its body is still to come");
+    let request = asking.request(Some(2));
+    asking.flushed();
+    assert!(!is_ended(&asking));
+    drop(request);
+    asking.flushed();
+    assert!(is_ended(&asking));
+}
