@@ -84,7 +84,7 @@ pub(crate) async fn of_records<'a>(
 
 /// The rows at these places that have these values, which an index on the first of them and the
 /// place finds.
-async fn find(
+pub(crate) async fn find(
     conn: &impl ConnectionTrait,
     of: &[(Column, &str)],
     seqs: &[i64],

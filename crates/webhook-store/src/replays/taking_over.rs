@@ -1,7 +1,7 @@
 //! Dead letters of a deleted subscription, sent to another one: their rows become the other one's,
 //! bodies, event ids and attempts as they are. What it has a delivery of stays where it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QuerySelect,
@@ -16,6 +16,7 @@ use crate::{
         delivery::{self, Column as Delivery, status_code},
         state::{self, Column as State},
     },
+    places,
     store::WriteTxn,
     subscriptions,
 };
@@ -64,17 +65,25 @@ impl Present {
         if job.source.is_none() {
             return Ok(Self(None));
         }
-        let seqs = rows.iter().filter_map(|row| i64::try_from(row.seq).ok());
-        let found: Vec<(String, i64)> = delivery::Entity::find()
-            .select_only()
-            .column(Delivery::Incarnation)
-            .column(Delivery::Seq)
-            .filter(Delivery::Subscription.eq(&job.subscription))
-            .filter(Delivery::Seq.is_in(seqs))
-            .into_tuple()
-            .all(txn.conn())
-            .await?;
-        Ok(Self(Some(found.into_iter().collect())))
+        let mut by_bus: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+        for row in rows {
+            let seqs = by_bus.entry(&row.incarnation).or_default();
+            seqs.extend(i64::try_from(row.seq));
+        }
+        let mut present = HashSet::new();
+        for (incarnation, seqs) in by_bus {
+            let of = [
+                (Delivery::Subscription, job.subscription.as_str()),
+                (Delivery::Incarnation, incarnation),
+            ];
+            let found = places::find(txn.conn(), &of, &seqs).await?;
+            present.extend(
+                found
+                    .into_iter()
+                    .map(|row| (incarnation.to_owned(), row.seq)),
+            );
+        }
+        Ok(Self(Some(present)))
     }
 
     /// Whether it is one of them; from now on it is.
