@@ -21,10 +21,12 @@ const LEFT_OUT: &[&str] = &[
 const ONLY_IN_FULL: &str =
     "MariaDB, the oldest nats-server, and the longest tests (cargo xtask test --full)";
 /// Those that are ignored because others start them.
-const HALVES: [&str; 3] = [
+const HALVES: [&str; 5] = [
     "kill::child",
     "memory::child",
     "local::a_process_without_descriptors",
+    "hostile::another_user_publishes",
+    "member::attacks",
 ];
 
 pub(crate) fn run(flags: &[&str]) -> anyhow::Result<()> {
